@@ -1,0 +1,339 @@
+"""The books: issue, adjust and void invoices, and tell how one stands.
+
+Owed = lines + their taxes + adjustments; balance = owed − payments. Both are kept by the database itself from what is
+appended (see `tables.py`). A verb that decides by a balance takes `locked_invoice` first, so that nobody else changes
+the invoice meanwhile.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from flask_babel import lazy_gettext as _l
+from sqlalchemy import exists, select, update
+from sqlalchemy.orm import Session
+
+from portal.clinic import Location, take_number
+from portal.clock import now
+from portal.errors import Refusal
+from portal.invoices.tables import Adjustment, Invoice, InvoiceLine, LineTax
+from portal.money import Cents, format_money, share
+from portal.payments.states import LIVE
+from portal.payments.tables import PaymentAttempt
+from portal.people import User
+
+LARGEST_TOTAL = 999_999_999
+RECEIPTS = "receipts"
+
+
+class NothingToInvoice(Refusal):
+    """An invoice without a line."""
+
+    status = 422
+    message = _l("An invoice takes at least one service or product.")
+
+
+class TotalOutOfRange(Refusal):
+    """The lines add up to less than nothing, or to more than any invoice here."""
+
+    status = 422
+    message = _l("An invoice comes to at least {least} and at most {most}; this one would come to {total}.")
+
+
+class ReasonMissing(Refusal):
+    """Whoever corrects the books says why."""
+
+    status = 422
+    message = _l("Please give a reason; it stays in the books.")
+
+
+class AlreadyVoid(Refusal):
+    """A void invoice stays as it is."""
+
+    message = _l("Invoice {number} is void already.")
+
+
+class InvoiceHasPayments(Refusal):
+    """Voiding would leave money on an invoice that asks for none."""
+
+    message = _l("Invoice {number} has {paid} of payments on it. Reverse or refund them first, then void it.")
+
+
+class InvoiceBeingPaid(Refusal):
+    """A payment attempt is under way, and may succeed at any moment."""
+
+    message = _l("Somebody is paying invoice {number} just now. Try again once that payment has ended.")
+
+
+class CreditTooLarge(Refusal):
+    """A credit can't be more than what is still to pay; money already received goes back as a refund."""
+
+    status = 422
+    message = _l("A credit on invoice {number} can be at most {balance}, which is what is left to pay.")
+
+
+class InvoiceOverpaid(Refusal):
+    """More owed would swallow money that an open case says goes back."""
+
+    message = _l("Invoice {number} is overpaid by {over}. Give that back first, then change what is owed.")
+
+
+# --- lines and their taxes (pure) -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TaxRate:
+    """A tax as it is taken: its rate in hundred-thousandths, and whether it is also taken on the taxes before it."""
+
+    name: str
+    rate_per_100k: int
+    compound: bool = False
+
+
+class TaxAmount(NamedTuple):
+    """One tax of one line, worked out."""
+
+    name: str
+    rate_per_100k: int
+    amount_cents: Cents
+
+
+@dataclass(frozen=True)
+class Line:
+    """What is to be invoiced: what, how many, at which price, with which taxes."""
+
+    description: str
+    unit_cents: int
+    quantity: int = 1
+    taxes: tuple[TaxRate, ...] = ()
+    service_id: int | None = None
+
+    @property
+    def net_cents(self) -> Cents:
+        """The line without its taxes."""
+        return Cents(self.unit_cents * self.quantity)
+
+
+def taxes_on(net_cents: int, taxes: Sequence[TaxRate]) -> list[TaxAmount]:
+    """Each tax on a line's net, half up to the minor unit. Independent of each other, but a compound one is taken on
+    the net and the taxes before it (as Québec's QST was on the GST until 2013)."""
+    amounts: list[TaxAmount] = []
+    for tax in taxes:
+        earlier = sum(amount.amount_cents for amount in amounts) if tax.compound else 0
+        amounts.append(TaxAmount(tax.name, tax.rate_per_100k, share(net_cents + earlier, tax.rate_per_100k)))
+    return amounts
+
+
+def total_cents(lines: Sequence[Line]) -> Cents:
+    """What the lines and their taxes come to."""
+    return Cents(
+        sum(line.net_cents + sum(t.amount_cents for t in taxes_on(line.net_cents, line.taxes)) for line in lines)
+    )
+
+
+# --- how an invoice stands (pure) -----------------------------------------------------------------------------------
+
+
+class Status(StrEnum):
+    """How an invoice stands, by its books alone."""
+
+    RECEIVABLE = "receivable"
+    PARTLY_PAID = "partly paid"
+    PAID = "paid"
+    VOID = "void"
+
+
+class Standing(NamedTuple):
+    """An invoice's status, and for how many days its balance has been overdue (0 where it is not)."""
+
+    status: Status
+    overdue_days: int
+
+
+def status(owed_cents: int, paid_cents: int, balance_cents: int, voided: bool, due_on: date, today: date) -> Standing:
+    """How an invoice stands today. What owes nothing (a zero total, or all of it credited) counts as paid."""
+    assert balance_cents == (0 if voided else owed_cents) - paid_cents, "a balance that is not the books'"
+    if voided:
+        return Standing(Status.VOID, 0)
+    if balance_cents <= 0:
+        return Standing(Status.PAID, 0)
+    overdue_days = max((today - due_on).days, 0)
+    return Standing(Status.PARTLY_PAID if paid_cents > 0 else Status.RECEIVABLE, overdue_days)
+
+
+def status_of(invoice: Invoice, today: date) -> Standing:
+    """How this invoice stands today."""
+    return status(
+        invoice.owed_cents,
+        invoice.paid_cents,
+        invoice.balance_cents,
+        invoice.voided_at is not None,
+        invoice.due_on,
+        today,
+    )
+
+
+# --- the verbs ------------------------------------------------------------------------------------------------------
+
+
+def locked_invoice(session: Session, invoice_id: int) -> Invoice:
+    """The invoice as it stands now, held until the transaction ends. (SQLite's BEGIN IMMEDIATE holds everything.)"""
+    return session.get_one(Invoice, invoice_id, with_for_update=True, populate_existing=True)
+
+
+def issue_invoice(
+    session: Session,
+    *,
+    location: Location,
+    patient_id: int,
+    practitioner_id: int | None,
+    service_on: date,
+    lines: Sequence[Line],
+    due_on: date | None = None,
+    note: str = "",
+    issued_at: datetime | None = None,
+) -> Invoice:
+    """Issue an invoice under its location's next number, due when the location's terms say.
+
+    Raises NothingToInvoice or TotalOutOfRange. `issued_at` is for invoices of the past, such as demo data.
+    """
+    if not lines:
+        raise NothingToInvoice
+    _check_total(lines, location.currency)
+    issued_at = issued_at or now()
+    invoice = Invoice(
+        number=take_invoice_numbers(session, location)[0],
+        location_id=location.id,
+        patient_id=patient_id,
+        practitioner_id=practitioner_id,
+        service_on=service_on,
+        issued_at=issued_at,
+        due_on=due_on or _local_date(location, issued_at) + timedelta(days=location.payment_terms_days),
+        currency=location.currency,
+        note=note,
+    )
+    session.add(invoice)
+    session.flush()
+    _write_lines(session, invoice, lines)
+    session.refresh(invoice)  # the database has added the lines up
+    return invoice
+
+
+def take_invoice_numbers(session: Session, location: Location, count: int = 1) -> list[str]:
+    """The next numbers of the location's run. One statement reads and moves the counter, and keeps its row locked
+    until the transaction ends; a transaction that is rolled back gives its numbers back, so there is no gap."""
+    following = session.execute(
+        update(Location)
+        .where(Location.id == location.id)
+        .values(next_invoice_number=Location.next_invoice_number + count)
+        .returning(Location.next_invoice_number)
+        .execution_options(synchronize_session=False)
+    ).scalar_one()
+    return [f"{location.invoice_prefix}{number}" for number in range(following - count, following)]
+
+
+def take_receipt_numbers(session: Session, count: int = 1) -> list[str]:
+    """The next numbers of the receipts: one run for the whole clinic, without gaps."""
+    first = take_number(session, RECEIPTS, first=20_001, count=count)
+    return [f"R-{number}" for number in range(first, first + count)]
+
+
+def adjust(session: Session, invoice_id: int, amount_cents: int, reason: str, by: User | None) -> Adjustment:
+    """Append a credit (negative) or an extra amount owed (positive) to an invoice, with its reason.
+
+    Raises ReasonMissing, AlreadyVoid, CreditTooLarge, InvoiceOverpaid or TotalOutOfRange.
+    """
+    assert amount_cents != 0, "an adjustment of nothing"
+    if not reason.strip():
+        raise ReasonMissing
+    invoice = locked_invoice(session, invoice_id)
+    if invoice.voided_at is not None:
+        raise AlreadyVoid(number=invoice.number)
+    if invoice.balance_cents < 0 < amount_cents:
+        over = format_money(-invoice.balance_cents, invoice.currency)
+        raise InvoiceOverpaid(number=invoice.number, over=over)
+    if amount_cents < 0 and invoice.balance_cents + amount_cents < 0:
+        balance = format_money(max(invoice.balance_cents, 0), invoice.currency)
+        raise CreditTooLarge(number=invoice.number, balance=balance)
+    if invoice.owed_cents + amount_cents > LARGEST_TOTAL:
+        raise _out_of_range(invoice.owed_cents + amount_cents, invoice.currency)
+    adjustment = Adjustment(
+        invoice_id=invoice_id,
+        amount_cents=amount_cents,
+        reason=reason.strip(),
+        made_at=now(),
+        made_by=by.id if by else None,
+    )
+    session.add(adjustment)
+    session.flush()
+    session.refresh(invoice)
+    return adjustment
+
+
+def void_invoice(session: Session, invoice_id: int, reason: str) -> Invoice:
+    """Cancel an invoice that nobody has paid: it asks for nothing from now on, and keeps its number.
+
+    Raises ReasonMissing, AlreadyVoid, InvoiceHasPayments or InvoiceBeingPaid.
+    """
+    if not reason.strip():
+        raise ReasonMissing
+    invoice = locked_invoice(session, invoice_id)
+    if invoice.voided_at is not None:
+        raise AlreadyVoid(number=invoice.number)
+    if invoice.paid_cents != 0:
+        paid = format_money(invoice.paid_cents, invoice.currency)
+        raise InvoiceHasPayments(number=invoice.number, paid=paid)
+    if session.scalar(
+        select(exists().where(PaymentAttempt.invoice_id == invoice_id, PaymentAttempt.state.in_(LIVE)))
+    ):
+        raise InvoiceBeingPaid(number=invoice.number)
+    invoice.voided_at = now()
+    invoice.void_reason = reason.strip()
+    invoice.version += 1  # whoever still looks at the form that showed it finds it changed
+    session.flush()
+    session.refresh(invoice)
+    return invoice
+
+
+def _write_lines(session: Session, invoice: Invoice, lines: Sequence[Line]) -> None:
+    rows = [
+        InvoiceLine(
+            invoice_id=invoice.id,
+            position=position,
+            service_id=line.service_id,
+            description=line.description,
+            quantity=line.quantity,
+            unit_cents=line.unit_cents,
+            net_cents=line.net_cents,
+        )
+        for position, line in enumerate(lines, start=1)
+    ]
+    session.add_all(rows)
+    session.flush()
+    session.add_all(
+        LineTax(line_id=row.id, position=position, invoice_id=invoice.id, **tax._asdict())
+        for row, line in zip(rows, lines, strict=True)
+        for position, tax in enumerate(taxes_on(line.net_cents, line.taxes), start=1)
+    )
+    session.flush()
+
+
+def _check_total(lines: Sequence[Line], currency: str) -> None:
+    total = total_cents(lines)
+    if not 0 <= total <= LARGEST_TOTAL:
+        raise _out_of_range(total, currency)
+
+
+def _out_of_range(total: int, currency: str) -> TotalOutOfRange:
+    return TotalOutOfRange(
+        least=format_money(0, currency),
+        most=format_money(LARGEST_TOTAL, currency),
+        total=format_money(total, currency),
+    )
+
+
+def _local_date(location: Location, moment: datetime) -> date:
+    return moment.astimezone(ZoneInfo(location.timezone)).date()

@@ -1,0 +1,93 @@
+"""Invoices and what stands on them.
+
+`owed_cents`, `paid_cents` and `version` are kept by triggers of the database itself (see the first migration) from
+the appended lines, adjustments and payments, in the transaction that appends them; `balance_cents` is generated from
+them. So the balance is a function of the books, whoever writes them, and a list of a million invoices can be searched
+by it.
+"""
+
+from datetime import date, datetime
+
+from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, String, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from portal.clinic import Location, Practitioner, Service
+from portal.db import Base, Utc
+from portal.people import Patient, User
+
+BALANCE = "(CASE WHEN voided_at IS NULL THEN owed_cents ELSE 0 END) - paid_cents"
+
+
+class Invoice(Base):
+    """What a patient owes for a visit or a purchase. Its number comes from its location's run, without gaps."""
+
+    __tablename__ = "invoices"
+    __table_args__ = (
+        CheckConstraint("length(currency) = 3", name="currency_is_iso"),
+        # The portal's two lists walk these, newest last, by key: (patient, date, id).
+        Index("ix_invoices_open", "patient_id", "due_on", "id", postgresql_where=text("balance_cents > 0"),
+              sqlite_where=text("balance_cents > 0")),
+        Index("ix_invoices_closed", "patient_id", "service_on", "id", postgresql_where=text("balance_cents <= 0"),
+              sqlite_where=text("balance_cents <= 0")),
+    )  # fmt: skip
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[str] = mapped_column(String(24), unique=True)
+    location_id: Mapped[int] = mapped_column(ForeignKey(Location.id))
+    patient_id: Mapped[int] = mapped_column(ForeignKey(Patient.id))
+    practitioner_id: Mapped[int | None] = mapped_column(ForeignKey(Practitioner.id))
+    service_on: Mapped[date]
+    issued_at: Mapped[datetime] = mapped_column(Utc)
+    due_on: Mapped[date]
+    currency: Mapped[str] = mapped_column(String(3))
+    note: Mapped[str] = mapped_column(Text, default="")
+    version: Mapped[int] = mapped_column(default=1, server_default="1")
+    owed_cents: Mapped[int] = mapped_column(default=0, server_default="0")
+    paid_cents: Mapped[int] = mapped_column(default=0, server_default="0")
+    last_paid_at: Mapped[datetime | None] = mapped_column(Utc)
+    voided_at: Mapped[datetime | None] = mapped_column(Utc)
+    void_reason: Mapped[str] = mapped_column(Text, default="", server_default="")
+    balance_cents: Mapped[int] = mapped_column(Computed(BALANCE, persisted=True))
+
+
+class InvoiceLine(Base):
+    """One line: what, how many, at which price. Never changed once written."""
+
+    __tablename__ = "invoice_lines"
+    __table_args__ = (CheckConstraint("quantity > 0", name="quantity_is_positive"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    invoice_id: Mapped[int] = mapped_column(ForeignKey(Invoice.id), index=True)
+    position: Mapped[int]
+    service_id: Mapped[int | None] = mapped_column(ForeignKey(Service.id))
+    description: Mapped[str] = mapped_column(String(200))
+    quantity: Mapped[int]
+    unit_cents: Mapped[int]
+    net_cents: Mapped[int]
+
+
+class LineTax(Base):
+    """A tax on a line, worked out when the line was written and never again."""
+
+    __tablename__ = "line_taxes"
+
+    line_id: Mapped[int] = mapped_column(ForeignKey(InvoiceLine.id), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(40))
+    rate_per_100k: Mapped[int]
+    amount_cents: Mapped[int]
+    invoice_id: Mapped[int] = mapped_column(ForeignKey(Invoice.id), index=True)
+
+
+class Adjustment(Base):
+    """A credit (negative) or an extra amount owed (positive), with its reason. Appended, never changed."""
+
+    __tablename__ = "adjustments"
+    __table_args__ = (CheckConstraint("amount_cents <> 0", name="amount_is_not_zero"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    invoice_id: Mapped[int] = mapped_column(ForeignKey(Invoice.id), index=True)
+    amount_cents: Mapped[int]
+    reason: Mapped[str] = mapped_column(Text)
+    made_at: Mapped[datetime] = mapped_column(Utc)
+    made_by: Mapped[int | None] = mapped_column(ForeignKey(User.id))

@@ -1,0 +1,189 @@
+"""The clinic's own switches and texts, read live from the clinic database at every request.
+
+The table is a documented contract (docs/settings.md): a row changed by plain SQL works at the next request. A switch
+that holds something unreadable counts as off, and `portal check` names it: closed is the safe side.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from flask_babel import lazy_gettext as _l
+from sqlalchemy import Connection, String, Text, func, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from portal.clock import now
+from portal.db import Base, Utc
+from portal.errors import Refusal
+
+YES = frozenset({"yes", "true", "on", "1"})
+NO = frozenset({"no", "false", "off", "0"})
+
+
+class Setting(Base):
+    """One row: a key of the contract and its value as text. No row means the default."""
+
+    __tablename__ = "settings"
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[str] = mapped_column(Text)
+    updated_at: Mapped[datetime] = mapped_column(Utc, server_default=func.current_timestamp())
+
+
+class BadSetting(Refusal):
+    """The value does not fit the key; the sentence says what would."""
+
+    status = 422
+    message = _l("{key} takes {kind}, not {value}.")
+
+
+class UnknownSetting(Refusal):
+    """No such key in the contract."""
+
+    status = 404
+    message = _l("There is no setting called {key}. “portal setting list” shows them all.")
+
+
+def _switch(text: str) -> str:
+    lowered = text.strip().lower()
+    if lowered in YES:
+        return "yes"
+    if lowered in NO:
+        return "no"
+    raise ValueError
+
+
+def _text(text: str) -> str:
+    cleaned = " ".join(text.split())
+    if len(cleaned) > 500 or any(ord(mark) < 32 for mark in cleaned):
+        raise ValueError
+    return cleaned
+
+
+def _required_text(text: str) -> str:
+    cleaned = _text(text)
+    if not cleaned:
+        raise ValueError
+    return cleaned
+
+
+def _hue(text: str) -> str:
+    if not text.strip().isascii() or not 0 <= int(text) <= 360:
+        raise ValueError
+    return str(int(text))
+
+
+def _minutes(text: str) -> str:
+    if not text.strip().isascii() or not 1 <= int(text) <= 720:
+        raise ValueError
+    return str(int(text))
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of the contract: what it means, what it takes, and what holds without a row."""
+
+    meaning: str
+    kind: str
+    default: str
+    clean: Callable[[str], str]
+    closed: str = field(default="")  # what an unreadable value counts as
+
+
+def _yes_or_no(meaning: str, default: str) -> Key:
+    return Key(meaning, "yes or no", default, _switch, closed="no")
+
+
+KEYS: Mapping[str, Key] = {
+    "portal_enabled": _yes_or_no("Patients can use the portal at all", "yes"),
+    "portal_allow_sign_up": _yes_or_no("New patients can make an account themselves", "no"),
+    "accept_payments_in_portal": _yes_or_no("Patients can pay invoices in the portal", "no"),
+    "email_pay_online_request": _yes_or_no("Staff can email a link to an invoice's pay page", "no"),
+    "module_payment_gateways": _yes_or_no("Cards can be charged at all, at the desk or in the portal", "no"),
+    "module_programs": _yes_or_no("Group programs", "no"),
+    "accept_prepaid_cards": _yes_or_no("Prepaid cards are accepted", "yes"),
+    "clinic_name": Key("The clinic's name, on every page", "1 to 500 characters", "The clinic", _required_text),
+    "clinic_address": Key("The clinic's postal address, at the foot of pages", "up to 500 characters", "", _text),
+    "clinic_phone": Key("Where patients call about a bill", "up to 500 characters", "", _text),
+    "clinic_email": Key("Where patients write about a bill", "up to 500 characters", "", _text),
+    "clinic_hue": Key("The clinic's colour, as a hue", "a whole number from 0 to 360", "168", _hue),
+    "idle_minutes": Key("Minutes without activity before sign-out", "a whole number from 1 to 720", "20", _minutes),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The clinic's settings at one moment. Built anew for each request."""
+
+    values: Mapping[str, str]
+
+    def yes(self, key: str) -> bool:
+        """Whether a switch is on."""
+        return self.values[key] == "yes"
+
+    def text(self, key: str) -> str:
+        """A text as the clinic wrote it."""
+        return self.values[key]
+
+    def number(self, key: str) -> int:
+        """A whole number."""
+        return int(self.values[key])
+
+    @property
+    def clinic_name(self) -> str:
+        return self.values["clinic_name"]
+
+    @property
+    def portal_takes_payments(self) -> bool:
+        """The two switches that must both be on before a gateway is looked for (O4)."""
+        return self.yes("module_payment_gateways") and self.yes("accept_payments_in_portal")
+
+
+_DEFAULTS = {key: spec.default for key, spec in KEYS.items()}
+_ALL_ROWS = select(Setting.key, Setting.value)
+
+
+def read_settings(connection: Connection | Session) -> Settings:
+    """The settings as they stand now, in one statement."""
+    values = dict(_DEFAULTS)
+    for key, value in connection.execute(_ALL_ROWS):
+        spec = KEYS.get(key)
+        if spec is not None:
+            values[key] = _readable(spec, value)
+    return Settings(values)
+
+
+def _readable(spec: Key, value: str | None) -> str:
+    try:
+        return spec.clean(value or "")
+    except ValueError:
+        return spec.closed or spec.default
+
+
+def unreadable_rows(connection: Connection | Session) -> list[str]:
+    """Keys in the table that this product can't use, for `portal check`."""
+    wrong = []
+    for key, value in connection.execute(_ALL_ROWS.order_by(Setting.key)):
+        spec = KEYS.get(key)
+        try:
+            if spec is None:
+                raise ValueError
+            spec.clean(value or "")
+        except ValueError:
+            wrong.append(key)
+    return wrong
+
+
+def change_setting(session: Session, key: str, value: str) -> tuple[str, str]:
+    """Set one key; gives what stood before and what stands now. Raises UnknownSetting or BadSetting."""
+    spec = KEYS.get(key)
+    if spec is None:
+        raise UnknownSetting(key=key)
+    try:
+        after = spec.clean(value)
+    except ValueError:
+        raise BadSetting(key=key, kind=spec.kind, value=repr(value)) from None
+    before = read_settings(session).values[key]
+    session.merge(Setting(key=key, value=after, updated_at=now()))
+    session.flush()
+    return before, after

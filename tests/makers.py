@@ -1,0 +1,269 @@
+"""Test data in the clinic's words, and the cast that the tests tell their stories with.
+
+Each maker writes one thing into the caller's session and gives it back as the database holds it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from portal.clinic import Location, Practitioner
+from portal.clock import now
+from portal.gateway.configured import ConfiguredGateway, add_gateway
+from portal.invoices.books import Line, TaxRate, issue_invoice, take_receipt_numbers
+from portal.invoices.tables import Invoice
+from portal.payments.states import DEADLINE, FIRST_LOOK, State
+from portal.payments.tables import Payment, PaymentAttempt
+from portal.people import PATIENT, Patient, PayerLink, User
+from portal.vault import Vault, new_key, parse_key
+
+GST = TaxRate("GST", 5_000)
+PST = TaxRate("PST", 7_000)
+
+Lines = Sequence[tuple[str, int, int, Sequence[TaxRate]]]
+MASSAGE: Lines = (("Massage therapy, 60 minutes", 1, 12_000, (GST,)),)
+MASSAGE_AND_CUSHION: Lines = (*MASSAGE, ("Lumbar support cushion", 1, 4_800, (GST, PST)))
+
+
+def make_vault() -> Vault:
+    """A vault with a key of its own."""
+    return Vault([parse_key(new_key())])
+
+
+def make_location(
+    session: Session,
+    name: str = "Alder Lane",
+    *,
+    prefix: str = "",
+    first_number: int = 10_001,
+    currency: str = "CAD",
+    timezone: str = "America/Vancouver",
+    payment_terms_days: int = 14,
+) -> Location:
+    location = Location(
+        name=name,
+        address="118 Alder Lane, Kelowna BC V1Y 0A1",
+        phone="250-555-0142",
+        timezone=timezone,
+        currency=currency,
+        tax_numbers="GST 71234 5678 RT0001",
+        invoice_prefix=prefix,
+        next_invoice_number=first_number,
+        payment_terms_days=payment_terms_days,
+    )
+    session.add(location)
+    session.flush()
+    return location
+
+
+def make_practitioner(
+    session: Session, name: str = "Liam Tremblay", credentials: str = "RMT", registration: str = "CMTBC 08842"
+) -> Practitioner:
+    practitioner = Practitioner(name=name, credentials=credentials, registration=registration)
+    session.add(practitioner)
+    session.flush()
+    return practitioner
+
+
+def make_patient(
+    session: Session,
+    given_name: str = "Maya",
+    family_name: str = "Lindqvist",
+    *,
+    email: str = "",
+    birth_date: date | None = date(1988, 6, 14),
+) -> Patient:
+    patient = Patient(
+        given_name=given_name, family_name=family_name, email=email, birth_date=birth_date, created_at=now()
+    )
+    session.add(patient)
+    session.flush()
+    return patient
+
+
+def make_payer_link(session: Session, payer: Patient, patient: Patient, *, sees_lines: bool = False) -> PayerLink:
+    link = PayerLink(payer_id=payer.id, patient_id=patient.id, sees_lines=sees_lines, created_at=now())
+    session.add(link)
+    session.flush()
+    return link
+
+
+def make_user(
+    session: Session,
+    email: str,
+    role: str = PATIENT,
+    patient: Patient | None = None,
+    password_hash: str | None = None,
+    name: str = "",
+) -> User:
+    user = User(
+        email=email,
+        password=password_hash,
+        name=name or (patient.name if patient else email.partition("@")[0].title()),
+        role=role,
+        fs_uniquifier=uuid4().hex,
+        patient_id=patient.id if patient else None,
+        created_at=now(),
+    )
+    session.add(user)
+    session.flush()
+    return user
+
+
+def make_invoice(
+    session: Session,
+    patient: Patient,
+    lines: Lines = MASSAGE,
+    *,
+    location: Location | None = None,
+    practitioner: Practitioner | None = None,
+    service_on: date | None = None,
+    due_on: date | None = None,
+    issued_at: datetime | None = None,
+    note: str = "",
+) -> Invoice:
+    """An invoice of lines (description, quantity, unit_cents, taxes); at the first location unless one is given."""
+    location = location or session.scalars(select(Location).order_by(Location.id)).first() or make_location(session)
+    return issue_invoice(
+        session,
+        location=location,
+        patient_id=patient.id,
+        practitioner_id=practitioner.id if practitioner else None,
+        service_on=service_on or now().date(),
+        lines=[Line(what, unit_cents, quantity, tuple(taxes)) for what, quantity, unit_cents, taxes in lines],
+        due_on=due_on,
+        issued_at=issued_at,
+        note=note,
+    )
+
+
+def make_payment(
+    session: Session, invoice: Invoice, amount_cents: int | None = None, kind: str = "cash", **details: Any
+) -> Payment:
+    """Posted money on an invoice: all that is left to pay, unless an amount is given. The invoice is read anew, also
+    one that an earlier transaction made."""
+    if invoice not in session:
+        session.add(invoice)
+        session.refresh(invoice)
+    payment = Payment(
+        **{
+            "receipt_number": take_receipt_numbers(session)[0],
+            "invoice_id": invoice.id,
+            "payer_id": invoice.patient_id,
+            "kind": kind,
+            "amount_cents": invoice.balance_cents if amount_cents is None else amount_cents,
+            "currency": invoice.currency,
+            "received_at": now(),
+            **details,
+        }
+    )
+    session.add(payment)
+    session.flush()
+    session.refresh(invoice)
+    return payment
+
+
+def make_gateway(
+    session: Session,
+    vault: Vault,
+    *,
+    location: Location | None = None,
+    name: str = "Alder Lane Clinic",
+    mode: str = "test",
+    active: bool = True,
+    default: bool = True,
+    token: str = "",
+    secret: str = "",
+    webhook_secret: str = "whsec_makers",
+) -> ConfiguredGateway:
+    """A Stripe gateway, clinic-wide unless a location is given."""
+    keys = "live" if mode == "production" else "test"
+    return add_gateway(
+        session,
+        vault,
+        location_id=location.id if location else None,
+        name=name,
+        mode=mode,
+        token=token or f"pk_{keys}_makers",
+        secret=secret or f"sk_{keys}_makers",
+        webhook_secret=webhook_secret,
+        active=active,
+        default=default,
+    )
+
+
+def make_attempt(
+    session: Session, invoice: Invoice, gateway: ConfiguredGateway, state: State = State.CREATED, **details: Any
+) -> PaymentAttempt:
+    """One try to pay what is left of an invoice."""
+    moment = now()
+    attempt = PaymentAttempt(
+        **{
+            "id": uuid4(),
+            "invoice_id": invoice.id,
+            "payer_id": invoice.patient_id,
+            "gateway_id": gateway.id,
+            "mode": gateway.mode,
+            "amount_cents": invoice.balance_cents,
+            "currency": invoice.currency,
+            "invoice_version": invoice.version,
+            "state": state,
+            "started_at": moment,
+            "next_look_at": moment + FIRST_LOOK.get(state, timedelta()),
+            "deadline_at": moment + DEADLINE.get(state, timedelta()),
+            **details,
+        }
+    )
+    session.add(attempt)
+    session.flush()
+    return attempt
+
+
+@dataclass(frozen=True)
+class Cast:
+    """The people of the stories. Maya is the patient; Theo is her child, whom she and Sven pay for."""
+
+    location: Location
+    practitioner: Practitioner
+    maya: Patient
+    maya_user: User
+    theo: Patient
+    second_payer: Patient
+    second_payer_user: User
+    stranger: Patient
+    stranger_user: User
+    clerk: User
+    administrator: User
+
+
+def make_cast(session: Session, password_hash: str | None = None) -> Cast:
+    """A location, a practitioner, and everyone whom a story needs; all accounts share one password."""
+    maya = make_patient(session, email="maya@example.com")
+    theo = make_patient(session, "Theo", birth_date=date(now().year - 8, 3, 2))
+    sven = make_patient(session, "Sven", email="sven@example.com", birth_date=date(1986, 1, 30))
+    stranger = make_patient(session, "Jonas", "Weber", email="jonas@example.com", birth_date=date(1975, 9, 9))
+    make_payer_link(session, maya, theo, sees_lines=True)
+    make_payer_link(session, sven, theo)
+    return Cast(
+        location=make_location(session),
+        practitioner=make_practitioner(session),
+        maya=maya,
+        maya_user=make_user(session, "maya@example.com", PATIENT, maya, password_hash),
+        theo=theo,
+        second_payer=sven,
+        second_payer_user=make_user(session, "sven@example.com", PATIENT, sven, password_hash),
+        stranger=stranger,
+        stranger_user=make_user(session, "jonas@example.com", PATIENT, stranger, password_hash),
+        clerk=make_user(session, "dana@example.com", "front_desk", None, password_hash, "Dana Whitlock"),
+        administrator=make_user(session, "marc@example.com", "administrator", None, password_hash, "Marc Oduya"),
+    )
+
+
+def count_of(session: Session, table: type[Any]) -> int:
+    """How many rows a table has."""
+    return session.scalar(select(func.count()).select_from(table)) or 0
