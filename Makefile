@@ -9,10 +9,11 @@ RUNTIME := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench contract lock clean
+.PHONY: help demo portal test check bench contract lock clean
 
 help:
 	@echo 'make demo      the portal and the office with made-up people, on http://127.0.0.1:$(PORT) (PORT=$(PORT))'
+	@echo 'make portal    a command on the demo: make portal ARGS="setting list"'
 	@echo 'make test      every test, on SQLite and PostgreSQL, with a real browser'
 	@echo 'make check     lint, format, types, and who may import whom'
 	@echo 'make bench     the measurements'
@@ -22,6 +23,10 @@ help:
 
 demo: $(RUNTIME)
 	@exec $(VENV)/bin/portal demo --port $(PORT)
+
+# One command of the portal, on the demo's database: make portal ARGS="setting list"
+portal: $(RUNTIME)
+	@$(RUN) -m portal.demo $(ARGS)
 
 test: $(DEV)
 	@$(RUN) -m tools.get_chromium

@@ -86,8 +86,8 @@ class Counter(Base):
 def take_number(session: Session, name: str, first: int = 1, count: int = 1) -> int:
     """Take the next `count` numbers of a run, in one statement; gives the first of them.
 
-    The run's row stays locked until the transaction ends, so no number is taken twice, and those of a transaction that
-    is rolled back are given again.
+    The row of the run stays locked until the transaction ends, so no number is taken twice; those of a transaction
+    that is rolled back are given again.
     """
     statement = upsert(
         session,

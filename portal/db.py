@@ -143,7 +143,8 @@ def current_revision(connection: Connection) -> str | None:
     """The revision that the database is at; None when it has no tables yet."""
     if not inspect(connection).has_table("alembic_version"):
         return None
-    return connection.scalar(text("SELECT version_num FROM alembic_version"))
+    found = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return None if found is None else str(found)
 
 
 def engine_for_migrations(url: str) -> Engine:

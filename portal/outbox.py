@@ -1,6 +1,6 @@
 """The outbox: a mail is queued in the same transaction as what it tells, and sent by the worker.
 
-What goes into a mail is sealed at rest (a password-reset link is as good as a password) and forgotten once it is sent.
+What goes into a mail is sealed at rest (a password-reset link is as good as a password), and forgotten once sent.
 `event_key` makes a second mail for the same event impossible.
 """
 

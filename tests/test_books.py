@@ -425,9 +425,8 @@ def test_what_was_appended_is_never_changed(clinic: Database, table: type[Any], 
         assert session.scalar(select(func.count()).select_from(table)) == 1
 
 
+@pytest.mark.of_database("sqlite")  # only SQLite has INSERT OR REPLACE
 def test_an_appended_row_is_not_replaced_either(clinic: Database) -> None:
-    if not clinic.is_sqlite:
-        pytest.skip("only SQLite has INSERT OR REPLACE")
     with clinic.transaction() as session:
         make_payment(session, make_invoice(session, make_cast(session).maya), 26_00)
     with pytest.raises(IntegrityError, match="payments only grow"), clinic.transaction() as session:

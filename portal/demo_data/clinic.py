@@ -216,7 +216,7 @@ class _Clinic:
                 name="Riverside",
                 address="27 Riverside Walk, Kelowna BC V1Y 0B4",
                 phone="250-555-0167",
-                invoice_prefix="R-",
+                invoice_prefix="V-",
                 next_invoice_number=2_001,
                 **shared,
             ),

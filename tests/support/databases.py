@@ -118,7 +118,9 @@ def pytest_configure_node(node: Any) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "database" in metafunc.fixturenames:
-        chosen = metafunc.config.getoption("--database") or DATABASES
+        chosen = set(metafunc.config.getoption("--database") or DATABASES)
+        if of_one := metafunc.definition.get_closest_marker("of_database"):
+            chosen &= {of_one.args[0]}
         ordered = [database for database in DATABASES if database in chosen]
         metafunc.parametrize("database", ordered, indirect=True, scope="session")
 

@@ -1,0 +1,137 @@
+"""Measure, print a table, write build/bench.json; exit code 1 when a goal is missed."""
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import psutil
+from sqlalchemy import create_engine, text
+
+from bench.clinics import Clinic, postgresql_clinic, sqlite_clinic
+from bench.counts import ROOT, cold_start_s, count_bytes, count_sql
+from bench.served import Served, served
+from portal.db import make_engine
+
+ROUNDS = 7
+REQUESTS = 300
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a figure should be."""
+
+    bound: float
+    unit: str
+    at_least: bool = False
+
+    def holds(self, value: float) -> bool:
+        return value >= self.bound if self.at_least else value <= self.bound
+
+    def __str__(self) -> str:
+        return f"{'≥' if self.at_least else '≤'} {self.bound:g}"
+
+
+GOALS = {
+    "list_vs_hello_sqlite": Goal(0.06, "ratio of requests per CPU second", at_least=True),
+    "list_vs_hello_postgresql": Goal(0.045, "ratio of requests per CPU second", at_least=True),
+    "list_growth_1e3_1e6": Goal(1.25, "ratio of CPU per request"),
+    "sql_invoice_list": Goal(4, "statements"),
+    "sql_invoice_page": Goal(4, "statements"),
+    "sql_pay_page": Goal(4, "statements"),
+    "first_view_gz_bytes": Goal(10_240, "bytes"),
+    "own_script_gz_bytes": Goal(4_096, "bytes"),
+    "cold_start_s": Goal(2.0, "s"),
+    "worker_pss_mib": Goal(120, "MiB"),
+}
+
+
+def ratio(one: Callable[[], float], other: Callable[[], float]) -> float:
+    """The median of `one` / `other`, taken in turn, so that a machine whose speed drifts does not decide."""
+    return statistics.median(one() / other() for _ in range(ROUNDS))
+
+
+def _postmaster(url: str) -> psutil.Process:
+    """The database server: its backends are its children."""
+    engine = create_engine(make_engine(url).url)
+    with engine.connect() as connection:
+        backend = connection.scalar(text("SELECT pg_backend_pid()"))
+    engine.dispose()
+    parent = psutil.Process(int(backend or 0)).parent()
+    assert parent is not None
+    return parent
+
+
+def _list_vs_hello(hello: Served, portal: Served, cookie: str) -> float:
+    hello.get("/", times=200)
+    portal.get("/invoices", cookie, 200)
+    return ratio(lambda: hello.cost_s("/", times=REQUESTS * 4), lambda: portal.cost_s("/invoices", cookie, REQUESTS))
+
+
+def measure(invoices: int, postgresql: bool) -> dict[str, float]:
+    """Every figure; those of PostgreSQL only where it is wanted."""
+    small, large = sqlite_clinic(1_000), sqlite_clinic(invoices)
+    found: dict[str, float] = {}
+    with ExitStack() as stack:
+        hello = stack.enter_context(served("bench.hello:app", {}))
+        few = stack.enter_context(served("wsgi:app", small.environ))
+        found["list_vs_hello_sqlite"] = _list_vs_hello(hello, few, small.sign_in())
+        many = stack.enter_context(served("wsgi:app", large.environ))
+        found["list_growth_1e3_1e6"] = _growth(few, small, many, large)
+        found["worker_pss_mib"] = _memory(few, small)
+        if postgresql:
+            found["list_vs_hello_postgresql"] = _on_postgresql(stack, hello)
+    found |= count_sql(small)
+    found |= count_bytes(small)
+    found["cold_start_s"] = cold_start_s(small)
+    return found
+
+
+def _growth(few: Served, small: Clinic, many: Served, large: Clinic) -> float:
+    cookie, other = small.sign_in(), large.sign_in()
+    many.get("/invoices", other, 200)
+    return ratio(lambda: many.cost_s("/invoices", other, REQUESTS), lambda: few.cost_s("/invoices", cookie, REQUESTS))
+
+
+def _memory(portal: Served, clinic: Clinic) -> float:
+    cookie = clinic.sign_in()
+    for path in ("/invoices", "/invoices/paid", "/cards", "/login" if not cookie else "/healthz"):
+        portal.get(path, cookie, 50)
+    return portal.workers_pss_mib()
+
+
+def _on_postgresql(stack: ExitStack, hello: Served) -> float:
+    from tests.support.postgres import postgresql
+
+    base_url = stack.enter_context(postgresql())
+    clinic = stack.enter_context(postgresql_clinic(base_url, 1_000))
+    portal = stack.enter_context(served("wsgi:app", clinic.environ, [_postmaster(clinic.url)]))
+    return _list_vs_hello(hello, portal, clinic.sign_in())
+
+
+def main() -> int:
+    """Run it all; 1 when a goal is missed."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--invoices", type=int, default=1_000_000, help="the larger clinic's invoices")
+    parser.add_argument("--without-postgresql", action="store_true")
+    arguments = parser.parse_args()
+    found = measure(arguments.invoices, not arguments.without_postgresql)
+    report = {
+        name: {"value": round(found[name], 4), "unit": goal.unit, "goal": str(goal), "holds": goal.holds(found[name])}
+        for name, goal in GOALS.items()
+        if name in found
+    }
+    (ROOT / "build").mkdir(exist_ok=True)
+    (ROOT / "build" / "bench.json").write_text(json.dumps(report, indent=1) + "\n")
+    for name, row in report.items():
+        print(
+            f"{name:<28} {row['value']:>12} {row['goal']:>9}  {'holds' if row['holds'] else 'MISSED'}  {row['unit']}"
+        )
+    return 0 if all(row["holds"] for row in report.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

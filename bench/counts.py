@@ -1,0 +1,101 @@
+"""What can be counted exactly: SQL statements, bytes, seconds to start."""
+
+import gzip
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import Engine, event, text
+
+from bench.clinics import PASSWORD, Clinic
+from portal import create_app
+from portal.parts import Parts
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@contextmanager
+def statements_of(engine: Engine) -> Iterator[list[str]]:
+    """The SQL statements that run meanwhile."""
+    seen: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        seen.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+def _client(app: Flask) -> FlaskClient:
+    app.config["WTF_CSRF_ENABLED"] = False
+    client = app.test_client()
+    client.post("/login", data={"email": "maya@example.com", "password": PASSWORD})
+    return client
+
+
+def count_sql(clinic: Clinic) -> dict[str, float]:
+    """Statements of one request each, all included."""
+    app = create_app(clinic.config)
+    client = _client(app)
+    parts: Parts = app.extensions["portal"]
+    with parts.database.read() as connection:
+        number = connection.scalar(
+            text(
+                "SELECT i.number FROM invoices i JOIN users u ON u.patient_id = i.patient_id "
+                "WHERE u.email = 'maya@example.com' AND i.balance_cents > 50 ORDER BY i.id LIMIT 1"
+            )
+        )
+    counted = {}
+    for name, path in (
+        ("sql_invoice_list", "/invoices"),
+        ("sql_invoice_page", f"/invoices/{number}"),
+        ("sql_pay_page", f"/invoices/{number}/pay"),
+    ):
+        client.get(path)
+        with statements_of(parts.database.engine) as seen:
+            answer = client.get(path)
+        assert answer.status_code == 200, f"{path}: {answer.status_code}"
+        counted[name] = float(len(seen))
+    return counted
+
+
+def _zipped(body: bytes) -> int:
+    return len(gzip.compress(body, 9))
+
+
+def count_bytes(clinic: Clinic) -> dict[str, float]:
+    """The first view (HTML and the stylesheets that it names), gzipped; and our own script on the pay page."""
+    app = create_app(clinic.config)
+    client = _client(app)
+    first_views = [_first_view(app.test_client(), "/login"), _first_view(client, "/invoices")]
+    scripts = sum(_zipped(path.read_bytes()) for path in (ROOT / "static" / "js").glob("*.js"))
+    assert b"<script" not in client.get("/invoices").data
+    return {"first_view_gz_bytes": float(max(first_views)), "own_script_gz_bytes": float(scripts)}
+
+
+def _first_view(client: FlaskClient, path: str) -> int:
+    html = client.get(path).data
+    sheets = re.findall(rb'<link rel="stylesheet" href="([^"]+)"', html)
+    return _zipped(html) + sum(_zipped(client.get(sheet.decode()).data) for sheet in sheets)
+
+
+def cold_start_s(clinic: Clinic, runs: int = 5) -> float:
+    """From a new process to its first answer, with warm file caches: the median of several."""
+    program = "import wsgi; assert wsgi.app.test_client().get('/login').status_code == 200"
+    taken = []
+    for _ in range(runs + 1):
+        before = time.perf_counter()
+        subprocess.run([sys.executable, "-c", program], cwd=ROOT, env={**os.environ, **clinic.environ}, check=True)
+        taken.append(time.perf_counter() - before)
+    return statistics.median(taken[1:])

@@ -1,0 +1,83 @@
+"""A patient portal and clinic office that takes card payments through the clinic's own Stripe account."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from portal.config import Config
+    from portal.gateway import Gateway
+
+ROOT = Path(__file__).parent.parent
+LONGEST_FORM = 64 * 1024
+
+
+def create_app(config: "Config | None" = None, *, connect: "Callable[[str], Gateway] | None" = None) -> "Flask":
+    """The application, wired: the one place that knows all parts. Raises BadConfiguration.
+
+    `connect` gives the gateway of a secret key; by default, Stripe's own.
+    """
+    from flask import Flask
+    from flask_babel import Babel
+    from flask_wtf import CSRFProtect
+
+    from portal.config import from_environment
+    from portal.db import Database
+    from portal.parts import Parts
+    from portal.vault import Vault
+    from portal.web import (
+        access,
+        asking,
+        assets,
+        auth,
+        cards,
+        errors,
+        headers,
+        health,
+        hooks,
+        invoices,
+        limits,
+        look,
+        office,
+        pay,
+        programs,
+        proxy,
+        scope,
+        start,
+    )
+
+    config = config or from_environment()
+    parts = Parts(config, Database(config.database_url), Vault(config.encryption_keys), connect or _stripe(config))
+
+    app = Flask("portal", root_path=str(ROOT), static_folder=None)
+    app.config.update(
+        SECRET_KEY=config.secret_key,
+        MAX_CONTENT_LENGTH=LONGEST_FORM,
+        TEMPLATES_AUTO_RELOAD=not config.production,
+    )
+    app.extensions["portal"] = parts
+    app.url_map.converters["default"] = app.url_map.converters["string"] = asking.Readable
+
+    Babel(app, default_locale="en", locale_selector=lambda: "en")
+    csrf = CSRFProtect(app)
+    scope.init(app)
+    headers.init(app, config)
+    limits.init(app, parts)
+    assets.init(app, ROOT / "static", keep=config.production)
+    auth.init(app, parts)
+    errors.init(app)
+    look.init(app)
+    for module in (start, health, invoices, pay, cards, programs, office, hooks):
+        app.register_blueprint(module.bp)
+    csrf.exempt(hooks.bp)
+    access.check_that_every_route_has_a_rule(app)
+    app.wsgi_app = proxy.behind_proxies(app.wsgi_app, config)  # type: ignore[method-assign]
+    return app
+
+
+def _stripe(config: "Config") -> "Callable[[str], Gateway]":
+    from portal.gateway.stripe import StripeConnector
+
+    return StripeConnector(config.stripe_api_base)

@@ -1,0 +1,321 @@
+"""The command line of the portal: `portal --help`. Every command says what it did, or in a sentence why not."""
+
+import json
+import re
+import sys
+from typing import Any
+
+import click
+from flask.cli import FlaskGroup, ScriptInfo
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+from portal.config import BadConfiguration, from_environment
+from portal.errors import Refusal
+from portal.parts import parts
+
+
+def _create_app() -> Any:
+    from portal import create_app
+
+    return create_app()
+
+
+class _Portal(FlaskGroup):
+    """Turns refusals and bad configuration into one sentence and exit code 2 or 1, never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BadConfiguration as error:
+            click.echo(str(error), err=True)
+            sys.exit(2)
+        except Refusal as refusal:
+            raise click.ClickException(" ".join(part for part in (refusal.heading, refusal.text) if part)) from None
+        except (OperationalError, ProgrammingError) as error:
+            if re.search(r"no such table|does not exist|undefined", str(error.orig), re.IGNORECASE):
+                raise click.ClickException("The database has no tables yet. Run: portal db upgrade") from None
+            raise click.ClickException(f"The database does not answer: {error.orig}") from None
+
+
+@click.group(cls=_Portal, create_app=_create_app, add_default_commands=False, load_dotenv=False)
+def portal() -> None:
+    """The patient portal and clinic office."""
+
+
+# --- the database ---------------------------------------------------------------------------------------------------
+
+
+@portal.group()
+def db() -> None:
+    """The clinic database."""
+
+
+@db.command("upgrade", with_appcontext=False)
+def db_upgrade() -> None:
+    """Make the tables, or bring them to the newest form. Safe to run again."""
+    from portal.db import REVISION, upgrade
+
+    upgrade(from_environment().database_url)
+    click.echo(f"The database is at revision {REVISION}.")
+
+
+@portal.command("demo-data")
+@click.option(
+    "--invoices", type=click.IntRange(1, 10_000_000), help="Make this many more invoices, fast, for measuring."
+)
+@click.option("--token", default="", help="The publishable key of the demo's test gateway.")
+@click.option("--secret", default="", help="The secret key of the demo's test gateway.")
+@click.option("--webhook-secret", default="", help="The webhook signing secret of the demo's test gateway.")
+def demo_data(invoices: int | None, token: str, secret: str, webhook_secret: str) -> None:
+    """Fill an empty database with a believable clinic; with --invoices, add many invoices to it."""
+    from portal.demo import make_demo, say_sign_ins
+    from portal.demo_data import make_many_invoices
+
+    if parts().config.production:
+        raise click.ClickException("Demo data has known passwords: it is for development only.")
+    made = make_demo(parts(), token=token, secret=secret, webhook_secret=webhook_secret, more=invoices is not None)
+    if made is not None:
+        say_sign_ins(made)
+    if invoices is not None:
+        with click.progressbar(length=invoices, label="Invoices", file=sys.stderr) as bar:
+            make_many_invoices(parts().database, invoices, progress=lambda done: bar.update(done - bar.pos))
+        click.echo(f"{invoices} invoices made.")
+
+
+# --- people ---------------------------------------------------------------------------------------------------------
+
+
+@portal.command("create-user")
+@click.argument("email")
+@click.option("--role", required=True, help="patient, front_desk, billing, practitioner or administrator")
+@click.option("--name", required=True, help="The person's name.")
+@click.option("--patient", "patient_id", type=int, help="For role patient: the id of the patient on file.")
+@click.password_option(help="Asked for when not given.")
+def create_user(email: str, role: str, name: str, patient_id: int | None, password: str) -> None:
+    """Make an account that can sign in."""
+    from portal.accounts import create_account
+
+    made = create_account(
+        parts().database, email=email, role=role, name=name, patient_id=patient_id, password=password
+    )
+    click.echo(f"{made} can sign in.")
+
+
+# --- settings -------------------------------------------------------------------------------------------------------
+
+
+@portal.group()
+def setting() -> None:
+    """The clinic's own switches and texts (docs/settings.md)."""
+
+
+@setting.command("list")
+def setting_list() -> None:
+    """Every setting, its value now, and what it means."""
+    from portal.settings import KEYS, read_settings
+
+    with parts().database.read() as connection:
+        found = read_settings(connection)
+    for key, spec in KEYS.items():
+        click.echo(f"{key} = {found.text(key)}\n    {spec.meaning} ({spec.kind}; default: {spec.default or 'empty'})")
+
+
+@setting.command("get")
+@click.argument("key")
+def setting_get(key: str) -> None:
+    """The value of one setting as it counts now."""
+    from portal.settings import KEYS, UnknownSetting, read_settings
+
+    if key not in KEYS:
+        raise UnknownSetting(key=key)
+    with parts().database.read() as connection:
+        click.echo(read_settings(connection).text(key))
+
+
+@setting.command("set")
+@click.argument("key")
+@click.argument("value")
+def setting_set(key: str, value: str) -> None:
+    """Change one setting; the portal follows at the next request."""
+    from portal.settings import change_setting
+
+    with parts().database.transaction() as session:
+        before, after = change_setting(session, key, value)
+    click.echo(f"{key}: {before} -> {after}")
+
+
+# --- gateways -------------------------------------------------------------------------------------------------------
+
+
+@portal.group()
+def gateway() -> None:
+    """The clinic's payment gateways."""
+
+
+@gateway.command("add")
+@click.option("--location", help="The clinic location's name or id; without it, the gateway is clinic-wide.")
+@click.option("--name", required=True, help="Shown to patients at checkout.")
+@click.option("--mode", required=True, type=click.Choice(["test", "production"]))
+@click.option("--token", required=True, help="Stripe's publishable key, pk_…")
+@click.option("--secret", help="Stripe's secret or restricted key, sk_… or rk_…; asked for when not given.")
+@click.option("--webhook-secret", default="", help="The webhook's signing secret, whsec_…")
+@click.option("--active", is_flag=True, help="Take payments through it from now on.")
+@click.option("--default", "default", is_flag=True, help="The location's default gateway.")
+def gateway_add(
+    location: str | None, name: str, mode: str, token: str, secret: str | None, webhook_secret: str, active: bool,
+    default: bool,
+) -> None:  # fmt: skip
+    """Set up a Stripe gateway with its keys. The secrets are kept encrypted and never shown again."""
+    from portal.gateway.configured import add_gateway
+
+    secret = secret or click.prompt("Secret", hide_input=True)
+    with parts().database.transaction() as session:
+        made = add_gateway(
+            session,
+            parts().vault,
+            location_id=_location_id(session, location),
+            name=name,
+            mode=mode,
+            token=token,
+            secret=secret,
+            webhook_secret=webhook_secret,
+            active=active,
+            default=default,
+        )
+        address = f"{parts().config.base_url}/webhooks/stripe/{made.public_id}"
+    click.echo(
+        f"Gateway {made.public_id} is set up ({'active' if active else 'inactive'}).\nWebhook address: {address}"
+    )
+
+
+def _location_id(session: Any, location: str | None) -> int | None:
+    from portal.clinic import Location
+
+    if not location:
+        return None
+    by = Location.id == int(location) if location.isdecimal() else Location.name == location
+    found: int | None = session.scalar(select(Location.id).where(by))
+    if found is None:
+        names = ", ".join(session.scalars(select(Location.name).order_by(Location.name))) or "none yet"
+        raise click.ClickException(f"There is no location called {location}. Locations: {names}.")
+    return found
+
+
+@gateway.command("list")
+def gateway_list() -> None:
+    """Every gateway: its address, location, mode and status. Never a secret."""
+    from portal.clinic import Location
+    from portal.gateway.configured import ConfiguredGateway, Credentials
+
+    with parts().database.read() as connection:
+        rows = connection.execute(
+            select(
+                ConfiguredGateway.public_id,
+                ConfiguredGateway.name,
+                Location.name.label("location"),
+                ConfiguredGateway.mode,
+                ConfiguredGateway.status,
+                ConfiguredGateway.is_default,
+                Credentials.token,
+            )
+            .outerjoin(Location, Location.id == ConfiguredGateway.location_id)
+            .outerjoin(
+                Credentials,
+                (Credentials.gateway_id == ConfiguredGateway.id) & (Credentials.mode == ConfiguredGateway.mode),
+            )
+            .order_by(ConfiguredGateway.id)
+        ).all()
+    if not rows:
+        click.echo("No gateway is set up yet. See: portal gateway add --help")
+    for row in rows:
+        where = row.location or "the whole clinic"
+        default = ", default" if row.is_default else ""
+        click.echo(f"{row.public_id}  {row.name}  for {where}  {row.mode}, {row.status}{default}  {row.token}")
+
+
+@gateway.command("status")
+@click.argument("gateway_id")
+@click.argument("status", type=click.Choice(["active", "inactive"]))
+def gateway_status(gateway_id: str, status: str) -> None:
+    """Switch one gateway on or off; the portal follows at the next request."""
+    from portal.gateway.configured import ConfiguredGateway
+
+    with parts().database.transaction() as session:
+        found = session.scalars(select(ConfiguredGateway).where(ConfiguredGateway.public_id == gateway_id)).first()
+        if found is None:
+            raise click.ClickException(f"There is no gateway {gateway_id}. See: portal gateway list")
+        found.status = status
+    click.echo(f"Gateway {gateway_id} is {status}.")
+
+
+@portal.command("rotate-keys")
+def rotate_keys() -> None:
+    """Seal every stored secret anew under the first key of PORTAL_ENCRYPTION_KEYS; afterwards the others can go."""
+    from portal.cards import seal_cards_again
+    from portal.gateway.configured import seal_credentials_again
+    from portal.outbox import seal_mail_again
+    from portal.payments.orders import seal_customers_again
+
+    with parts().database.transaction() as session:
+        count = sum(
+            seal(session, parts().vault)
+            for seal in (seal_credentials_again, seal_customers_again, seal_cards_again, seal_mail_again)
+        )
+    click.echo(f"{count} values sealed under the newest key.")
+
+
+# --- work -----------------------------------------------------------------------------------------------------------
+
+
+@portal.command()
+@click.option("--once", is_flag=True, help="One round, then end.")
+def work(once: bool) -> None:
+    """Follow webhooks, send mail and sweep, until stopped."""
+    from portal.worker import Worker, sweep_once, work_once
+
+    if once:
+        click.echo(f"{work_once(parts()) + sweep_once(parts())} things done.")
+        return
+    Worker(parts()).run()
+
+
+@portal.command()
+def sweep() -> None:
+    """Settle or end the payments that were left open, once."""
+    from portal.worker import sweep_once
+
+    click.echo(f"{sweep_once(parts())} looked at.")
+
+
+@portal.command()
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def check(as_json: bool) -> None:
+    """Check what must always hold: the books, the attempts, the settings. Exit code 1 when something does not."""
+    from portal.invariants import broken_invariants
+
+    findings = broken_invariants(parts().database)
+    if as_json:
+        click.echo(json.dumps([{"rule": f.rule, "what": f.what, "ids": list(f.ids)} for f in findings]))
+    else:
+        for found in findings:
+            ids = ", ".join(str(i) for i in list(found.ids)[:20])
+            click.echo(f"{found.rule}: {found.what}" + (f" ({ids})" if ids else ""))
+        click.echo("Everything holds." if not findings else f"{len(findings)} things do not hold.")
+    if findings:
+        sys.exit(1)
+
+
+@portal.command(with_appcontext=False)
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+@click.option("--folder", default=".demo", show_default=True, help="Where the demo keeps its database and keys.")
+def demo(port: int, folder: str) -> None:
+    """Start everything on this machine: a demo clinic, the Stripe sandbox, the web server and the worker."""
+    from portal.demo import run_demo
+
+    sys.exit(run_demo(port, folder))
+
+
+def main() -> None:
+    """The `portal` command."""
+    portal.main(prog_name="portal", obj=ScriptInfo(create_app=_create_app))

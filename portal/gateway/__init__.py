@@ -1,0 +1,165 @@
+"""The port: what the product asks of a payment gateway, in the product's own words.
+
+One adapter knows the vendor (`gateway/stripe.py`). It answers with these value objects and raises these exceptions,
+and nothing else of the vendor's comes through.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+
+class GatewayError(Exception):
+    """Something between us and the gateway."""
+
+
+class OutcomeUnknown(GatewayError):
+    """The call may or may not have had its effect: a lost connection, a time-out, a 5xx, a key still in use."""
+
+
+class GatewayBusy(GatewayError):
+    """The gateway turned the call away before doing anything (429). Try again later."""
+
+
+class GatewayRefusesUs(GatewayError):
+    """The gateway says that our call is wrong: a bad key, a bad parameter, an object in another state.
+
+    The call had no effect. `code` is the gateway's own, for logs and tests; it is never shown to a person.
+    """
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class NoSuchThing(GatewayRefusesUs):
+    """The gateway does not know that id (in this account and mode)."""
+
+
+class KeyRefused(GatewayRefusesUs):
+    """The gateway does not take our key, or not for this call. It says nothing about what we asked for."""
+
+
+class BadSignature(GatewayError):
+    """A webhook that the gateway did not sign, or not lately."""
+
+
+@dataclass(frozen=True)
+class CardLook:
+    """What can be known of a card before it is charged. Any field may be missing; the policy says what then."""
+
+    type: str
+    brand: str | None = None
+    funding: str | None = None
+    last4: str | None = None
+    exp_month: int | None = None
+    exp_year: int | None = None
+    wallet: str | None = None
+    customer: str | None = None
+
+
+@dataclass(frozen=True)
+class Token:
+    """What the payer's browser made of the card it was given: used once, then gone."""
+
+    card: CardLook
+    saves_card: bool
+
+
+@dataclass(frozen=True)
+class Decline:
+    """Why the last confirmation did not go through."""
+
+    code: str
+    decline_code: str | None = None
+
+
+@dataclass(frozen=True)
+class Charge:
+    """Money that the gateway took."""
+
+    id: str
+    amount_cents: int
+    currency: str
+    card: CardLook | None
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Intent:
+    """One PaymentIntent as the gateway holds it now."""
+
+    id: str
+    status: str
+    amount_cents: int
+    received_cents: int
+    currency: str
+    live: bool
+    metadata: dict[str, str]
+    client_secret: str | None = field(repr=False)
+    charge: Charge | None = None
+    decline: Decline | None = None
+    method_id: str | None = None
+    redirect_url: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class IntentOrder:
+    """What an intent is made with. The same order under the same key gives the same intent."""
+
+    amount_cents: int
+    currency: str
+    description: str
+    metadata: dict[str, str]
+    customer: str | None = None
+    save_card: bool = False
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a confirmation is made with: a fresh token, or a saved card.
+
+    `sdk`: the payer's page runs the gateway's script, so that it can show the bank's question in place.
+    """
+
+    return_url: str
+    token: str | None = None
+    method: str | None = None
+    sdk: bool = True
+
+
+@dataclass(frozen=True)
+class GatewayEvent:
+    """A signed hint that something changed. What changed is fetched, never believed."""
+
+    id: str
+    type: str
+    object_id: str
+    intent_id: str | None
+    live: bool
+    created_at: datetime
+
+
+class Gateway(Protocol):
+    """One gateway account in one mode. Every method may raise GatewayError.
+
+    A `key` makes a call that is asked twice happen once. Without one, asking twice does no harm: the call says how
+    things shall be, not what shall be added.
+    """
+
+    def look_at_token(self, token_id: str) -> Token: ...
+    def look_at_method(self, method_id: str) -> CardLook: ...
+    def create_customer(self, payer_ref: str, key: str) -> str: ...
+    def create_intent(self, order: IntentOrder, key: str) -> Intent: ...
+    def change_intent(self, intent_id: str, customer: str | None, save_card: bool) -> Intent: ...
+    def confirm(self, intent_id: str, means: Means, key: str) -> Intent: ...
+    def fetch(self, intent_id: str) -> Intent: ...
+    def cancel(self, intent_id: str) -> Intent: ...
+    def forget_card(self, method_id: str) -> None: ...
+
+
+class EventReader(Protocol):
+    """Checks a webhook's signature and age."""
+
+    def __call__(self, body: bytes, signature: str, secrets: Sequence[str]) -> GatewayEvent: ...

@@ -1,0 +1,37 @@
+"""What a patient reads: their invoices, one invoice, one receipt. Loading is authorising.
+
+Every statement is built once, asks for columns only, and names the payer's own patients in its WHERE: there is no
+way to get a row that isn't theirs.
+"""
+
+from portal.invoices.reading.lists import (
+    PAGE,
+    Key,
+    Modes,
+    Page,
+    Totals,
+    closed_invoices,
+    open_invoices,
+    read_key,
+    totals,
+)  # fmt: skip
+from portal.invoices.reading.paper import Head, Paper, Receipt, invoice_for, paper_for, receipt_for
+from portal.invoices.reading.payers import Payee, Payer
+from portal.invoices.reading.words import (
+    BOUND,
+    Sum,
+    greeting,
+    large,
+    listed,
+    local_day,
+    long_day,
+    plain_day,
+    short_day,
+    weekday,
+)  # fmt: skip
+
+__all__ = [
+    "BOUND", "PAGE", "Head", "Key", "Modes", "Page", "Paper", "Payee", "Payer", "Receipt", "Sum", "Totals",
+    "closed_invoices", "greeting", "invoice_for", "large", "listed", "local_day", "long_day", "open_invoices",
+    "paper_for", "plain_day", "read_key", "receipt_for", "short_day", "totals", "weekday",
+]  # fmt: skip

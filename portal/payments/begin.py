@@ -1,0 +1,238 @@
+"""Begin: from the payer's form to an attempt of one's own, or to the reason why there is none."""
+
+import logging
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from portal.clock import now
+from portal.gateway.configured import ACTIVE, TEST, ConfiguredGateway, chosen_gateway, keys_of
+from portal.invoices.books import locked_invoice
+from portal.invoices.tables import Invoice
+from portal.money import LARGEST_CHARGE, format_money, smallest_charge
+from portal.parts import Parts
+from portal.payments import words
+from portal.payments.outcomes import Checking, Outcome, Paid
+from portal.payments.settle import end, outcome_of, settle
+from portal.payments.states import DEADLINE, ENDED, FIRST_LOOK, LIVE, State
+from portal.payments.steps import HOLD, is_held, live_attempt, load
+from portal.payments.tables import PaymentAttempt
+from portal.settings import Settings, read_settings
+
+TRIES = 4
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PayForm:
+    """What the payer's form says. The amount is a precondition: what was shown, never what is charged."""
+
+    attempt_id: UUID
+    shown_cents: int
+    shown_currency: str
+    token: str | None = field(default=None, repr=False)
+    saved_card: str | None = None
+    save_card: bool = False
+    sdk: bool = True
+
+
+@dataclass(frozen=True)
+class PayerRef:
+    """Who presses Pay: the person on file and their account; neither is known behind a pay link."""
+
+    payer_id: int | None
+    user_id: int | None
+
+
+def begin(parts: Parts, invoice_id: int, form: PayForm, payer: PayerRef) -> PaymentAttempt | Outcome:
+    """Take up the form's attempt, or insert a new one; it is held for this request then.
+
+    An attempt that only waits for its payer is ended first. Raises Refusal.
+    """
+    attempt_id = form.attempt_id
+    for _ in range(TRIES):
+        try:
+            found = _look_around(parts, invoice_id, attempt_id, form, payer)
+        except IntegrityError:
+            # Somebody else's row was there first: the database decides. Look again, and find it.
+            log.info("attempt %s collided with another one", attempt_id)
+            continue
+        if not isinstance(found, _InTheWay):
+            return found
+        if found.answered is not None:
+            return _answer_again(parts, found.answered)
+        if found.live is not None:
+            paid = _ended(parts, found.live)
+            if paid is not None and found.live is found.own:
+                return paid
+        # The form's attempt is over, and this is a fresh press with other card details: it gets one of its own.
+        attempt_id = uuid4() if found.own is not None else attempt_id
+    raise words.FormUsedUp
+
+
+@dataclass(frozen=True)
+class _InTheWay:
+    """Why there is no attempt yet: the press was `answered` before, or a `live` attempt has to end first."""
+
+    own: PaymentAttempt | None
+    live: PaymentAttempt | None
+    answered: PaymentAttempt | None = None
+
+
+def _look_around(
+    parts: Parts, invoice_id: int, attempt_id: UUID, form: PayForm, payer: PayerRef
+) -> PaymentAttempt | Checking | _InTheWay:
+    """One transaction, with the invoice locked: so of several presses at once, one begins and the others see it."""
+    with parts.database.transaction() as session:
+        invoice = locked_invoice(session, invoice_id)
+        own = session.get(PaymentAttempt, attempt_id, with_for_update=True)
+        if own is not None:
+            _check_owner(own, invoice, payer)
+            if own.state == State.SUCCEEDED:
+                return _InTheWay(own, None, answered=own)
+        live = own if own is not None and own.state in LIVE else live_attempt(session, invoice_id)
+        if live is not None and _is_at_work(live):
+            return Checking(live.id)
+        if own is not None and _was_sent_before(own, form):
+            return _InTheWay(own, live, answered=own)
+        gateway_id = check_payable(parts, session, invoice, form)
+        if own is None and live is None:
+            return _inserted(session, invoice, attempt_id, gateway_id, payer)
+        if own is not None and own is live and _can_go_on(session, own, invoice):
+            return _held(session, own)
+        return _InTheWay(own, live)
+
+
+def _check_owner(own: PaymentAttempt, invoice: Invoice, payer: PayerRef) -> None:
+    if (own.invoice_id, own.payer_id, own.user_id) != (invoice.id, payer.payer_id, payer.user_id):
+        raise words.AttemptNotFound
+
+
+def _is_at_work(attempt: PaymentAttempt) -> bool:
+    """Whether an attempt must be left alone: its outcome is open, or a request works on it right now."""
+    return attempt.state in (State.CONFIRMING, State.PROCESSING) or is_held(attempt)
+
+
+def _was_sent_before(own: PaymentAttempt, form: PayForm) -> bool:
+    """A double click, a reload, a repeated post: what this attempt was last confirmed with.
+
+    A saved card can be meant once more after a decline; a token is used up by its first confirmation.
+    """
+    means = own.means or {}
+    if form.token is not None:
+        return bool(means.get("token") == form.token)
+    return form.saved_card is not None and means.get("saved_card") == form.saved_card and own.state != State.DECLINED
+
+
+def _answer_again(parts: Parts, own: PaymentAttempt) -> Outcome:
+    if own.state == State.SUCCEEDED:
+        return outcome_of(parts, own.id)
+    if own.state in ENDED:
+        raise words.FormUsedUp
+    return settle(parts, own.id)
+
+
+def _can_go_on(session: Session, own: PaymentAttempt, invoice: Invoice) -> bool:
+    """Whether the next try can use the attempt that is there: nothing that it was begun for has changed since.
+
+    One whose intent was asked for without an answer is given up: to ask again under its key could repeat a failure of
+    the gateway's own for a day.
+    """
+    unchanged = (own.amount_cents, own.invoice_version) == (invoice.balance_cents, invoice.version)
+    usable = own.state == State.DECLINED or (
+        own.state == State.CREATED and (own.intent_id is not None or own.order is None)
+    )
+    return unchanged and usable and gateway_is_active(session, own)
+
+
+def _held(session: Session, own: PaymentAttempt) -> PaymentAttempt:
+    own.held_until = now() + HOLD
+    session.flush()
+    session.expunge(own)
+    return own
+
+
+def _ended(parts: Parts, live: PaymentAttempt) -> Paid | None:
+    """End an attempt that waits for its payer; gives the receipt if it turns out to be paid. Raises GatewayDown."""
+    outcome = end(parts, live.id)
+    if load(parts, live.id).state in LIVE:
+        raise words.GatewayDown
+    return outcome if isinstance(outcome, Paid) else None
+
+
+def _inserted(
+    session: Session, invoice: Invoice, attempt_id: UUID, gateway_id: int, payer: PayerRef
+) -> PaymentAttempt:
+    keys = keys_of(session, gateway_id)
+    moment = now()
+    attempt = PaymentAttempt(
+        id=attempt_id,
+        invoice_id=invoice.id,
+        payer_id=payer.payer_id,
+        user_id=payer.user_id,
+        gateway_id=gateway_id,
+        mode=keys.mode,
+        account=keys.account,
+        amount_cents=invoice.balance_cents,
+        currency=invoice.currency,
+        invoice_version=invoice.version,
+        state=State.CREATED,
+        confirmations=0,
+        save_card=False,
+        started_at=moment,
+        held_until=moment + HOLD,
+        next_look_at=moment + FIRST_LOOK[State.CREATED],
+        deadline_at=moment + DEADLINE[State.CREATED],
+    )
+    session.add(attempt)
+    session.flush()
+    session.expunge(attempt)
+    return attempt
+
+
+# --- what may be paid online, and over which gateway ----------------------------------------------------------------
+
+
+def check_payable(parts: Parts, session: Session, invoice: Invoice, form: PayForm) -> int:
+    """Whether the invoice can be paid online now, over the amount that was shown; gives the gateway's id."""
+    settings = read_settings(session)
+    gateway_id = _gateway_for(parts, session, settings, invoice)
+    if invoice.voided_at is not None:
+        raise words.InvoiceIsVoid
+    balance, currency = invoice.balance_cents, invoice.currency
+    if balance <= 0:
+        raise words.NothingToPay
+    amount = format_money(balance, currency, full=True)
+    if (form.shown_cents, form.shown_currency.upper()) != (balance, currency):
+        raise words.AmountChanged(amount=amount)
+    if balance < smallest_charge(currency):
+        smallest = format_money(smallest_charge(currency), currency, full=True)
+        raise words.TooSmallForCards(amount=amount, smallest=smallest)
+    if balance > LARGEST_CHARGE:
+        raise words.TooLargeForCards(amount=amount)
+    return gateway_id
+
+
+def _gateway_for(parts: Parts, session: Session, settings: Settings, invoice: Invoice) -> int:
+    """The gateway for this invoice, or the refusal that says how to pay instead (O4)."""
+    off = words.OnlinePaymentOff(phone=settings.text("clinic_phone"))
+    if not settings.yes("portal_enabled") or not settings.portal_takes_payments:
+        raise off
+    gateway_id = session.scalar(
+        select(chosen_gateway(Invoice.location_id)).select_from(Invoice).where(Invoice.id == invoice.id)
+    )
+    if gateway_id is None:
+        raise off
+    if parts.config.production and keys_of(session, gateway_id).mode == TEST:
+        raise off  # a test gateway moves no money; on a real invoice it must not look as if it did (O3)
+    return gateway_id
+
+
+def gateway_is_active(session: Session, attempt: PaymentAttempt) -> bool:
+    """Whether the attempt's own gateway still takes payments. Another default does not matter to it (G6)."""
+    status = session.scalar(select(ConfiguredGateway.status).where(ConfiguredGateway.id == attempt.gateway_id))
+    return status == ACTIVE

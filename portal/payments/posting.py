@@ -1,0 +1,125 @@
+"""Posting: what the gateway took goes into the books, once, with a case for a person where something is wrong.
+
+Only `settle.follow` comes here, in its transaction, with the invoice and the attempt locked.
+"""
+
+import logging
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from portal.cards import CONSENT_VERSION, CardNotAccepted, CardPolicy, Consent, keep_card
+from portal.clock import now
+from portal.gateway import Charge, Intent
+from portal.invoices.books import take_receipt_numbers
+from portal.invoices.tables import Invoice
+from portal.parts import Parts
+from portal.payments.states import State
+from portal.payments.steps import step
+from portal.payments.tables import Case, Payment, PaymentAttempt
+from portal.settings import read_settings
+
+log = logging.getLogger(__name__)
+
+
+def post(parts: Parts, session: Session, invoice: Invoice, attempt: PaymentAttempt, intent: Intent) -> None:
+    """Post what the gateway took, once: the charge and the attempt are both unique among payments."""
+    charge = intent.charge
+    if charge is None or intent.received_cents <= 0:
+        attempt.needs_person = "the intent succeeded without a charge"
+        return
+    problem = None
+    if intent.received_cents != attempt.amount_cents:
+        problem = f"the gateway took {intent.received_cents} of {attempt.amount_cents}"
+    if session.scalar(select(Payment.id).where(Payment.attempt_id == attempt.id)) is None:
+        payment = _payment(session, attempt, intent, charge)
+        session.refresh(invoice)
+        _open_cases(session, invoice, payment, charge)
+        _keep_card(parts, session, attempt, intent, charge)
+    step(session, attempt.id, State.SUCCEEDED, reason=None, needs_person=problem)
+
+
+def _payment(session: Session, attempt: PaymentAttempt, intent: Intent, charge: Charge) -> Payment:
+    card = charge.card
+    payment = Payment(
+        receipt_number=take_receipt_numbers(session)[0],
+        invoice_id=attempt.invoice_id,
+        payer_id=attempt.payer_id,
+        attempt_id=attempt.id,
+        gateway_id=attempt.gateway_id,
+        kind="card",
+        amount_cents=intent.received_cents,
+        currency=intent.currency,
+        charge_id=charge.id,
+        brand=card.brand if card else None,
+        funding=card.funding if card else None,
+        last4=card.last4 if card else None,
+        received_at=charge.created_at,
+        recorded_by=attempt.user_id,
+    )
+    session.add(payment)
+    session.flush()
+    return payment
+
+
+def _keep_card(parts: Parts, session: Session, attempt: PaymentAttempt, intent: Intent, charge: Charge) -> None:
+    """Keep the card where its payer consented to that in the very press that paid."""
+    if not (attempt.save_card and attempt.payer_id is not None and intent.method_id and charge.card):
+        return
+    given = (attempt.means or {}).get("consent") or {}
+    keep_card(
+        session,
+        parts.vault,
+        payer_id=attempt.payer_id,
+        gateway_id=attempt.gateway_id,
+        mode=attempt.mode,
+        method_id=intent.method_id,
+        card=charge.card,
+        consent=Consent(
+            version=given.get("version", CONSENT_VERSION),
+            at=datetime.fromisoformat(given["at"]) if "at" in given else now(),
+            user_id=attempt.user_id,
+        ),
+    )
+
+
+# --- cases ----------------------------------------------------------------------------------------------------------
+
+
+def _open_cases(session: Session, invoice: Invoice, payment: Payment, charge: Charge) -> None:
+    """Too much on the invoice, or a card that should not have been charged: a person must give it back."""
+    covered = session.scalar(
+        select(func.coalesce(func.sum(Case.amount_cents), 0)).where(
+            Case.invoice_id == invoice.id, Case.kind == "overpaid", Case.closed_at.is_(None)
+        )
+    )
+    over = -invoice.balance_cents - int(covered or 0)
+    if over > 0:
+        _open_case(session, "overpaid", payment, min(over, payment.amount_cents), "more was paid than is owed")
+    if not _accepted(session, charge):
+        _open_case(session, "refund_due", payment, payment.amount_cents, "the card is not one that is accepted")
+
+
+def _accepted(session: Session, charge: Charge) -> bool:
+    """The card policy once more, on the card that was really charged."""
+    try:
+        CardPolicy(prepaid=read_settings(session).yes("accept_prepaid_cards")).check(charge.card)
+    except CardNotAccepted:
+        return False
+    return True
+
+
+def _open_case(session: Session, kind: str, payment: Payment, amount_cents: int, reason: str) -> None:
+    log.error("case %s: payment %s of invoice id %s: %s", kind, payment.id, payment.invoice_id, reason)
+    session.add(
+        Case(
+            kind=kind,
+            invoice_id=payment.invoice_id,
+            payment_id=payment.id,
+            amount_cents=amount_cents,
+            reason=reason,
+            opened_at=now(),
+        )
+    )
+    session.flush()

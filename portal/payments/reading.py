@@ -1,0 +1,240 @@
+"""What the pay pages show: one statement each, columns only. Loading is authorising: a stranger gets None."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, bindparam, select
+
+from portal.cards import SavedCard
+from portal.clinic import Location, Practitioner
+from portal.clock import now
+from portal.gateway.configured import ConfiguredGateway, Credentials, chosen_gateway
+from portal.invoices.tables import Invoice
+from portal.payments.states import ENDED, LIVE, State
+from portal.payments.tables import Payment, PaymentAttempt
+from portal.people import Patient, pays_for
+
+
+@dataclass(frozen=True)
+class LiveAttempt:
+    """The attempt that is under way on an invoice."""
+
+    id: UUID
+    state: str
+    payer_id: int | None
+    user_id: int | None
+    amount_cents: int
+    invoice_version: int
+    held: bool
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether nothing may be started until its outcome is known."""
+        return self.held or self.state in (State.CONFIRMING, State.PROCESSING)
+
+
+@dataclass(frozen=True)
+class Payable:
+    """An invoice as its pay page shows it, and through which gateway it would be paid."""
+
+    id: int
+    number: str
+    balance_cents: int
+    currency: str
+    version: int
+    is_void: bool
+    service_on: date
+    due_on: date
+    patient_id: int
+    patient: str
+    practitioner: str
+    location: str
+    gateway_id: int | None
+    gateway_name: str | None
+    mode: str | None
+    token: str | None
+    live: LiveAttempt | None
+
+
+_PAYABLE = (
+    select(
+        Invoice.id,
+        Invoice.number,
+        Invoice.balance_cents,
+        Invoice.currency,
+        Invoice.version,
+        Invoice.voided_at,
+        Invoice.service_on,
+        Invoice.due_on,
+        Invoice.patient_id,
+        Patient.given_name,
+        Patient.family_name,
+        Practitioner.name.label("practitioner"),
+        Practitioner.credentials,
+        Location.name.label("location"),
+        ConfiguredGateway.id.label("gateway_id"),
+        ConfiguredGateway.name.label("gateway_name"),
+        ConfiguredGateway.mode.label("gateway_mode"),
+        Credentials.token,
+        PaymentAttempt.id.label("attempt_id"),
+        PaymentAttempt.state,
+        PaymentAttempt.payer_id,
+        PaymentAttempt.user_id,
+        PaymentAttempt.amount_cents,
+        PaymentAttempt.invoice_version,
+        PaymentAttempt.held_until,
+    )
+    .join(Patient, Patient.id == Invoice.patient_id)
+    .join(Location, Location.id == Invoice.location_id)
+    .outerjoin(Practitioner, Practitioner.id == Invoice.practitioner_id)
+    .outerjoin(ConfiguredGateway, ConfiguredGateway.id == chosen_gateway(Invoice.location_id))
+    .outerjoin(
+        Credentials,
+        (Credentials.gateway_id == ConfiguredGateway.id) & (Credentials.mode == ConfiguredGateway.mode),
+    )
+    .outerjoin(PaymentAttempt, (PaymentAttempt.invoice_id == Invoice.id) & PaymentAttempt.state.in_(sorted(LIVE)))
+    .where(Invoice.number == bindparam("number"), pays_for(bindparam("payer_id"), Invoice.patient_id))
+)
+
+
+def payable(connection: Connection, payer_id: int, number: str) -> Payable | None:
+    """The invoice with this number, if this payer may pay it."""
+    row = connection.execute(_PAYABLE, {"number": number, "payer_id": payer_id}).first()
+    if row is None:
+        return None
+    return Payable(
+        id=row.id,
+        number=row.number,
+        balance_cents=row.balance_cents,
+        currency=row.currency,
+        version=row.version,
+        is_void=row.voided_at is not None,
+        service_on=row.service_on,
+        due_on=row.due_on,
+        patient_id=row.patient_id,
+        patient=f"{row.given_name} {row.family_name}",
+        practitioner=", ".join(part for part in (row.practitioner, row.credentials) if part),
+        location=row.location,
+        gateway_id=row.gateway_id,
+        gateway_name=row.gateway_name,
+        mode=row.gateway_mode,
+        token=row.token,
+        live=_live(row),
+    )
+
+
+def _live(row: Any) -> LiveAttempt | None:
+    if row.attempt_id is None:
+        return None
+    return LiveAttempt(
+        id=row.attempt_id,
+        state=row.state,
+        payer_id=row.payer_id,
+        user_id=row.user_id,
+        amount_cents=row.amount_cents,
+        invoice_version=row.invoice_version,
+        held=row.held_until is not None and row.held_until > now(),
+    )
+
+
+@dataclass(frozen=True)
+class CardChoice:
+    """A saved card as the pay page offers it."""
+
+    public_id: str
+    brand: str
+    funding: str
+    last4: str
+    expires: str
+    is_usual: bool
+
+
+_CHOICES = (
+    select(
+        SavedCard.public_id,
+        SavedCard.brand,
+        SavedCard.funding,
+        SavedCard.last4,
+        SavedCard.exp_month,
+        SavedCard.exp_year,
+        SavedCard.is_usual,
+    )
+    .where(
+        SavedCard.payer_id == bindparam("payer_id"),
+        SavedCard.gateway_id == bindparam("gateway_id"),
+        SavedCard.mode == bindparam("mode"),
+        SavedCard.removed_at.is_(None),
+    )
+    .order_by(SavedCard.is_usual.desc(), SavedCard.id.desc())
+    .limit(20)
+)
+
+
+def card_choices(connection: Connection, payer_id: int, invoice: Payable) -> list[CardChoice]:
+    """The payer's saved cards that this invoice's gateway can charge; those that have expired are left out."""
+    moment = now()
+    rows = connection.execute(
+        _CHOICES, {"payer_id": payer_id, "gateway_id": invoice.gateway_id, "mode": invoice.mode}
+    )
+    return [
+        CardChoice(
+            row.public_id, row.brand, row.funding, row.last4, f"{row.exp_month:02}/{row.exp_year}", row.is_usual
+        )
+        for row in rows
+        if (row.exp_year, row.exp_month) >= (moment.year, moment.month)
+    ]
+
+
+@dataclass(frozen=True)
+class AttemptStatus:
+    """An attempt as its own page shows it."""
+
+    id: UUID
+    state: str
+    reason: str | None
+    amount_cents: int
+    currency: str
+    invoice_number: str
+    card_brand: str | None
+    card_last4: str | None
+    started_at: datetime
+    timezone: str
+    receipt_number: str | None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its outcome is final."""
+        return self.state in ENDED
+
+
+_STATUS = (
+    select(
+        PaymentAttempt.id,
+        PaymentAttempt.state,
+        PaymentAttempt.reason,
+        PaymentAttempt.amount_cents,
+        PaymentAttempt.currency,
+        Invoice.number.label("invoice_number"),
+        PaymentAttempt.card_brand,
+        PaymentAttempt.card_last4,
+        PaymentAttempt.started_at,
+        Location.timezone,
+        Payment.receipt_number,
+    )
+    .join(Invoice, Invoice.id == PaymentAttempt.invoice_id)
+    .outerjoin(Payment, Payment.attempt_id == PaymentAttempt.id)
+    .join(Location, Location.id == Invoice.location_id)
+    .where(
+        PaymentAttempt.id == bindparam("attempt_id"),
+        Invoice.number == bindparam("number"),
+        pays_for(bindparam("payer_id"), Invoice.patient_id),
+    )
+)
+
+
+def attempt_status(connection: Connection, payer_id: int, number: str, attempt_id: UUID) -> AttemptStatus | None:
+    """An attempt on an invoice that this payer may pay."""
+    row = connection.execute(_STATUS, {"payer_id": payer_id, "number": number, "attempt_id": attempt_id}).first()
+    return AttemptStatus(**row._mapping) if row else None

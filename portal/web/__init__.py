@@ -1,0 +1,1 @@
+"""The web: views that read, call one verb, and answer."""

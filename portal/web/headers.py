@@ -1,0 +1,80 @@
+"""What every answer says about itself: which sources a page may use, who may frame it, how long it may be kept."""
+
+import logging
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, g, request
+
+from portal.config import STRIPE_API, STRIPE_JS, Config
+
+# docs.stripe.com/security/guide: what Stripe.js needs of a Content-Security-Policy.
+_STRIPE_SCRIPTS = "https://js.stripe.com https://*.js.stripe.com"
+_STRIPE_FRAMES = f"{_STRIPE_SCRIPTS} https://hooks.stripe.com"
+
+_BASE = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'"
+_BASE += "; frame-ancestors 'none'"
+_QUIET = f"{_BASE}; script-src 'none'"
+
+_ALWAYS = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    # A bank's 3-D Secure page may open in a window of its own and must be able to answer.
+    ("Cross-Origin-Opener-Policy", "same-origin-allow-popups"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    (
+        "Permissions-Policy",
+        "camera=(), microphone=(), geolocation=(), usb=(), serial=(), hid=(), midi=(),"
+        " accelerometer=(), gyroscope=(), magnetometer=(), display-capture=(), interest-cohort=()",
+    ),
+]
+_HSTS = ("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
+
+access_log = logging.getLogger("portal.access")
+
+
+def allow_gateway_scripts(response: Response) -> Response:
+    """Let this page run our own script and the gateway's, and show the gateway's frames."""
+    g.gateway_scripts = True
+    return response
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def pay_policy(config: Config) -> str:
+    """The policy of a page that takes a card."""
+    scripts = frames = _origin(config.stripe_js_url)
+    if config.stripe_js_url == STRIPE_JS:
+        scripts, frames = _STRIPE_SCRIPTS, _STRIPE_FRAMES
+    calls = STRIPE_API if config.stripe_api_base == STRIPE_API else _origin(config.stripe_api_base)
+    if frames != _STRIPE_FRAMES:
+        frames = " ".join(dict.fromkeys([frames, calls]))
+        calls = " ".join(dict.fromkeys([calls, scripts]))
+    return f"{_BASE}; script-src 'self' {scripts}; frame-src {frames}; connect-src 'self' {calls}"
+
+
+def init(app: Flask, config: Config) -> None:
+    """Put the headers on every answer, and write the access log, in one hook."""
+    secure = [_HSTS] if config.over_https else []
+    with_cache = [*_ALWAYS, *secure, ("Content-Security-Policy", _QUIET)]
+    private = [*with_cache, ("Cache-Control", "no-store")]
+    with_scripts = [*_ALWAYS, *secure, ("Content-Security-Policy", pay_policy(config)), ("Cache-Control", "no-store")]
+
+    def finish(response: Response) -> Response:
+        headers = response.headers
+        if "gateway_scripts" in g:
+            headers.extend(with_scripts)
+        elif "Cache-Control" in headers:
+            headers.extend(with_cache)
+        else:
+            headers.extend(private)
+        if access_log.isEnabledFor(logging.INFO):
+            # The rule, not the path: a path can hold a token. Never the query.
+            rule = request.url_rule.rule if request.url_rule else "(no such page)"
+            access_log.info("%s %s %s", request.method, rule, response.status_code)
+        return response
+
+    app.after_request(finish)

@@ -1,0 +1,205 @@
+// The pay page: Stripe's card fields, one press, and what comes back. Everything is decided on the server.
+(() => {
+  "use strict";
+  const waiting = document.querySelector("[data-settle]");
+  if (waiting) return keepAsking(waiting);
+  const form = document.querySelector("form.pay");
+  if (!form) return;
+
+  const { token, cents, currency, locale, failed, working } = form.dataset;
+  const button = form.querySelector("button.big");
+  const label = button.textContent;
+  const frame = document.getElementById("card-fields");
+  const place = document.getElementById("card-element");
+  form.elements.script.value = "1";
+  let stripe, elements;
+
+  try {
+    stripe = window.Stripe(token, { locale });
+    elements = stripe.elements({
+      mode: "payment",
+      amount: Number(cents),
+      currency,
+      allowedPaymentMethodTypes: ["card"],
+      appearance: appearance(),
+    });
+    const card = elements.create("payment", {
+      wallets: { applePay: "never", googlePay: "never", link: "never" },
+      fields: { billingDetails: { name: "never" } },
+      terms: { card: "never" },
+    });
+    card.on("ready", () => { frame.removeAttribute("aria-busy"); });
+    card.on("loaderror", fieldsFailed);
+    place.replaceChildren();
+    card.mount(place);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+      elements.update({ appearance: appearance() });
+    });
+  } catch {
+    fieldsFailed();
+  }
+
+  form.elements.save?.addEventListener("change", (event) => {
+    elements?.update({ setupFutureUsage: event.target.checked ? "off_session" : null });
+  });
+
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (button.disabled) return;
+    busy(true);
+    try {
+      if (await prepare()) await act(await post(form.action, new FormData(form)));
+    } catch {
+      // The network is gone, or the answer was not ours. Pressing again is safe: the attempt is the same one.
+      tell(form.dataset.lost, form.dataset.lostText);
+    }
+    busy(false);
+  });
+
+  document.querySelector("[data-continue]")?.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    busy(true);
+    try { await act(await post(event.target.action, new FormData(event.target))); } catch { location.reload(); }
+    busy(false);
+  });
+
+  // With a new card: let Stripe's fields check themselves and hand over a token. True when there is something to send.
+  async function prepare() {
+    form.elements.confirmation_token.value = "";
+    if (form.elements.card.value !== "new") return true;
+    if (!elements) { fieldsFailed(); return false; }
+    const name = form.elements.name;
+    const checked = await elements.submit();
+    const wrong = checked.error?.message;
+    mark(wrong, name.value.trim() === "");
+    if (wrong || name.value.trim() === "") return false;
+    const made = await stripe.createConfirmationToken({
+      elements,
+      params: { payment_method_data: { billing_details: { name: name.value.trim() } } },
+    });
+    if (made.error) { mark(made.error.message, false); return false; }
+    form.elements.confirmation_token.value = made.confirmationToken.id;
+    return true;
+  }
+
+  async function act(answer) {
+    if (answer.attempt) form.elements.attempt.value = answer.attempt;
+    switch (answer.outcome) {
+      case "paid":
+      case "checking":
+        location.assign(answer.location);
+        return new Promise(() => {});
+      case "action": {
+        await stripe.handleNextAction({ clientSecret: answer.client_secret });
+        return act(await post(answer.settle, new FormData(form)));
+      }
+      default:
+        if (answer.reload) { location.assign(form.action); return new Promise(() => {}); }
+        tell(answer.title, answer.text);
+    }
+  }
+
+  function mark(cardWrong, nameWrong) {
+    show("card-error", cardWrong, frame);
+    const name = form.elements.name;
+    show("name-error", nameWrong && name.dataset.empty, name);
+    if (nameWrong) name.setAttribute("aria-invalid", "true");
+    else name.removeAttribute("aria-invalid");
+    const links = [];
+    if (cardWrong) links.push(["#card-fields", cardWrong]);
+    if (nameWrong) links.push(["#name", name.dataset.empty]);
+    if (links.length) tell(form.dataset.correct, "", links);
+    else document.getElementById("told")?.remove();
+  }
+
+  function show(id, text, field) {
+    const error = document.getElementById(id);
+    error.hidden = !text;
+    error.textContent = text || "";
+    const ids = (field.dataset.described || "").split(" ").filter(Boolean);
+    if (text) ids.push(id);
+    if (ids.length) field.setAttribute("aria-describedby", ids.join(" "));
+    else field.removeAttribute("aria-describedby");
+  }
+
+  // One message above the form, read out and focused; the one before it goes.
+  function tell(title, text, links = []) {
+    document.querySelectorAll("main > .note").forEach((note) => note.remove());
+    const note = document.createElement("div");
+    note.className = "note bad";
+    note.id = "told";
+    note.setAttribute("role", "alert");
+    note.setAttribute("aria-labelledby", "told-title");
+    note.tabIndex = -1;
+    const heading = document.createElement("h2");
+    heading.id = "told-title";
+    heading.textContent = title;
+    note.append(heading);
+    if (text) note.append(Object.assign(document.createElement("p"), { textContent: text }));
+    if (links.length) {
+      const list = document.createElement("ul");
+      for (const [href, words] of links) {
+        const item = document.createElement("li");
+        item.append(Object.assign(document.createElement("a"), { href, textContent: words }));
+        list.append(item);
+      }
+      note.append(list);
+    }
+    form.before(note);
+    document.title = title + ": " + form.dataset.title;
+    note.focus();
+  }
+
+  function fieldsFailed() { elements = undefined; tell(failed, form.dataset.call); }
+
+  function busy(on) {
+    button.disabled = on;
+    button.textContent = on ? working : label;
+    form.setAttribute("aria-busy", String(on));
+  }
+
+  // Stripe's fields take the page's own colours, as plain rgb: a canvas turns any CSS colour into that.
+  function appearance() {
+    const pen = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    const colour = (element, property) => {
+      pen.fillStyle = getComputedStyle(element)[property];
+      pen.fillRect(0, 0, 1, 1);
+      return `rgb(${[...pen.getImageData(0, 0, 1, 1).data.slice(0, 3)].join(", ")})`;
+    };
+    return {
+      theme: matchMedia("(prefers-color-scheme: dark)").matches ? "night" : "stripe",
+      variables: {
+        colorPrimary: colour(button, "backgroundColor"),
+        colorBackground: colour(form, "backgroundColor"),
+        colorText: colour(form, "color"),
+        colorDanger: colour(document.getElementById("card-error"), "color"),
+        borderRadius: "8px",
+        fontFamily: getComputedStyle(form).fontFamily,
+      },
+    };
+  }
+
+  async function post(url, body) {
+    const answer = await fetch(url, { method: "POST", body, headers: { Accept: "application/json" } });
+    if (!answer.headers.get("Content-Type")?.startsWith("application/json")) throw new Error("not ours");
+    return answer.json();
+  }
+
+  // The page that waits asks now and then, less often as time goes by.
+  function keepAsking(section) {
+    const form = section.querySelector("form");
+    let pause = 2000;
+    const ask = async () => {
+      try {
+        const answer = await fetch(form.action, {
+          method: "POST", body: new FormData(form), headers: { Accept: "application/json" },
+        }).then((response) => response.json());
+        if (answer.outcome === "paid") return location.replace(answer.location);
+        if (answer.outcome !== "checking") return location.reload();
+      } catch { /* the network is away; ask again later */ }
+      pause = Math.min(pause * 1.5, 15000);
+      setTimeout(ask, pause);
+    };
+    setTimeout(ask, pause);
+  }
+})();

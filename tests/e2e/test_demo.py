@@ -1,0 +1,101 @@
+"""`make demo` as a newcomer meets it: real processes, a real browser, Ctrl-C."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.e2e.conftest import VISA
+from tests.support.browser import Pages
+
+pytestmark = pytest.mark.browser
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start(port: int, folder: Path) -> "subprocess.Popen[str]":
+    environ = {k: v for k, v in os.environ.items() if not k.startswith(("PORTAL_", "STRIPE_"))}
+    return subprocess.Popen(
+        [sys.executable, "-c", "from portal.cli import main; main()", "demo", "--port", str(port),
+         "--folder", str(folder)],
+        cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+@contextmanager
+def demo(port: int, folder: Path) -> Iterator[str]:
+    """The demo, up and running; gives what it printed. Afterwards Ctrl-C must end all of it."""
+    process = start(port, folder)
+    assert process.stdout is not None
+    printed = ""
+    try:
+        for line in process.stdout:
+            printed += line
+            if "Ctrl-C" in line:
+                break
+        assert "Ctrl-C" in printed, printed
+        yield printed
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+        process.stdout.close()
+    until = time.monotonic() + 5
+    while _listens(port) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not _listens(port), "a server was left behind"
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.promise("P2", "P3", "G2")
+def test_the_demo_shows_the_main_job_and_keeps_what_happened(new_page: Pages, tmp_path: Path) -> None:
+    port = free_port()
+    page = new_page()
+    with demo(port, tmp_path) as printed:
+        password = re.search(r"password for all: (.+)", printed)
+        assert password is not None
+        assert "maya@example.com" in printed
+        page.goto(f"http://127.0.0.1:{port}/")
+        page.get_by_label("Email").fill("maya@example.com")
+        page.get_by_label("Password").fill(password[1])
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("link", name=re.compile("^Pay")).first.click()
+        page.wait_for_selector("#card-fields:not([aria-busy])", state="attached")
+        fields = page.frame_locator("iframe[title='Secure card payment input frame']")
+        fields.get_by_label("Card number").press_sequentially(VISA)
+        fields.get_by_label("Expiration date").fill("12 / 34")
+        fields.get_by_label("Security code").fill("123")
+        page.get_by_role("button", name="Pay CA$").click()
+        expect(page.get_by_role("heading", level=1)).to_contain_text("Receipt R-")
+        receipt = page.url
+
+        busy = start(port, tmp_path / "other")
+        said, _ = busy.communicate(timeout=30)
+        assert busy.returncode == 1
+        assert f"Port {port} is in use on this machine. Choose another one: make demo PORT=" in said
+
+        sandbox = re.search(r"The sandbox shows\s+(\S+)", printed)
+        assert sandbox is not None
+        page.goto(sandbox[1])
+        expect(page.locator("body")).to_contain_text("succeeded")
+
+    with demo(port, tmp_path):
+        page.goto(receipt)
+        expect(page.get_by_role("heading", level=1)).to_contain_text("Receipt R-")

@@ -1,0 +1,13 @@
+"""What every payment story starts from."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.payments.stage import Stage, staged
+
+
+@pytest.fixture
+def stage(database_url: str) -> Iterator[Stage]:
+    with staged(database_url) as opened:
+        yield opened
