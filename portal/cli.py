@@ -18,7 +18,11 @@ from portal.parts import parts
 def _create_app() -> Any:
     from portal import create_app
 
-    return create_app()
+    app = create_app()
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.find_root().call_on_close(app.extensions["portal"].database.close)
+    return app
 
 
 class _Portal(FlaskGroup):

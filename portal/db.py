@@ -166,8 +166,9 @@ def _insert(session: Session, table: type[Base]) -> Any:
 
 def insert_ignoring_duplicates(session: Session, table: type[Base], **values: Any) -> bool:
     """Insert a row unless a unique rule already knows it; False when it does."""
-    result = session.execute(_insert(session, table).values(**values).on_conflict_do_nothing())
-    return bool(result.rowcount)  # type: ignore[attr-defined]
+    key = inspect(table).primary_key
+    statement = _insert(session, table).values(**values).on_conflict_do_nothing().returning(*key)
+    return session.execute(statement).first() is not None
 
 
 def upsert(

@@ -7,6 +7,7 @@ that holds something unreadable counts as off, and `portal check` names it: clos
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 
 from flask_babel import lazy_gettext as _l
 from sqlalchemy import Connection, String, Text, func, select
@@ -147,13 +148,14 @@ def read_settings(connection: Connection | Session) -> Settings:
     """The settings as they stand now, in one statement."""
     values = dict(_DEFAULTS)
     for key, value in connection.execute(_ALL_ROWS):
-        spec = KEYS.get(key)
-        if spec is not None:
-            values[key] = _readable(spec, value)
+        if key in KEYS:
+            values[key] = _readable(key, value)
     return Settings(values)
 
 
-def _readable(spec: Key, value: str | None) -> str:
+@lru_cache(maxsize=256)
+def _readable(key: str, value: str | None) -> str:
+    spec = KEYS[key]
     try:
         return spec.clean(value or "")
     except ValueError:

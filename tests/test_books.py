@@ -373,6 +373,7 @@ def test_of_two_voids_at_once_one_is_told_so(clinic: Database) -> None:
 # --- what the database itself keeps ---------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("G3")
 def test_the_database_adds_up_whoever_writes(session: Session, cast: Cast) -> None:
     invoice = make_invoice(session, cast.maya)
     session.execute(
@@ -411,6 +412,7 @@ APPENDED: list[tuple[type[Any], str]] = [
 
 @pytest.mark.parametrize(("table", "column"), APPENDED, ids=[table.__tablename__ for table, _ in APPENDED])
 @pytest.mark.parametrize("verb", ["update", "delete"])
+@pytest.mark.promise("G3")
 def test_what_was_appended_is_never_changed(clinic: Database, table: type[Any], column: str, verb: str) -> None:
     with clinic.transaction() as session:
         cast = make_cast(session)

@@ -43,6 +43,7 @@ class Pages:
         A second tab of the same person is `page.context.new_page()`.
         """
         context = self._browser.new_context(
+            reduced_motion="reduce",
             viewport={"width": width, "height": height},
             color_scheme="dark" if dark else "light",
             java_script_enabled=javascript,

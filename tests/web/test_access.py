@@ -79,6 +79,7 @@ def test_patients_and_staff_each_stay_in_their_part(site: Site) -> None:
                 assert "This page isn't for your account" in words(response)
 
 
+@pytest.mark.promise("P2")
 def test_a_strangers_invoice_is_not_found(site: Site) -> None:
     def issue(session: object) -> tuple[str, str]:
         invoice = make_invoice(session, site.cast.maya)  # type: ignore[arg-type]

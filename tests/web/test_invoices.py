@@ -70,6 +70,7 @@ def test_a_patient_without_invoices_is_told_so(maya: Visitor) -> None:
     assert "Nothing here yet." in words(maya.get("/invoices/paid"))
 
 
+@pytest.mark.promise("P2")
 def test_the_list_says_what_each_invoice_is_and_what_they_come_to(site: Site, maya: Visitor) -> None:
     first, second = issue(site, 2)
     page = words(maya.get("/invoices"))
@@ -204,6 +205,7 @@ def test_less_than_a_card_can_be_charged_is_paid_at_the_desk(site: Site, maya: V
     assert "Cards can't be charged less than CA$0.50." in words(page)
 
 
+@pytest.mark.promise("P2")
 def test_one_invoice_shows_lines_taxes_payments_and_what_is_left(site: Site, maya: Visitor) -> None:
     (number,) = issue(site, lines=MASSAGE_AND_CUSHION)
 

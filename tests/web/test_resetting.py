@@ -41,6 +41,7 @@ def choose(visitor: Visitor, link: str, password: str = NEW, again: str | None =
     return words(visitor.send(link, fields, follow_redirects=True))
 
 
+@pytest.mark.promise("P1")
 def test_a_new_password_by_mail(site: Site) -> None:
     maya = site.visitor()
     assert "Your password is changed. Sign in with it." in choose(maya, link_for(site, maya))
@@ -71,6 +72,7 @@ def test_the_link_is_on_our_own_address_whatever_the_asker_says(site: Site) -> N
     assert b"evil.example" not in bytes(mails(site)[0])
 
 
+@pytest.mark.promise("P1")
 def test_a_reset_ends_every_sign_in_and_says_so_by_mail(site: Site) -> None:
     phone, desk = site.visitor("maya@example.com"), site.visitor()
     choose(desk, link_for(site, desk))

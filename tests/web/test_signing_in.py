@@ -16,6 +16,7 @@ def maya_s_invoice(site: Site) -> str:
     return str(site.change(lambda session: make_invoice(session, site.cast.maya).number))
 
 
+@pytest.mark.promise("P1")
 def test_a_patient_arrives_at_their_open_invoices(site: Site) -> None:
     response = site.visitor().sign_in(" Maya@Example.com ")
     assert (response.status_code, response.location) == (303, "/invoices")
