@@ -15,7 +15,8 @@ from portal.errors import Refusal
 from portal.parts import parts
 
 
-def _create_app() -> Any:
+def make_app() -> Any:
+    """The application behind a command; its database is closed when the command ends."""
     from portal import create_app
 
     app = create_app()
@@ -42,7 +43,7 @@ class _Portal(FlaskGroup):
             raise click.ClickException(f"The database does not answer: {error.orig}") from None
 
 
-@click.group(cls=_Portal, create_app=_create_app, add_default_commands=False, load_dotenv=False)
+@click.group(cls=_Portal, create_app=make_app, add_default_commands=False, load_dotenv=False)
 def portal() -> None:
     """The patient portal and clinic office."""
 
@@ -322,4 +323,4 @@ def demo(port: int, folder: str) -> None:
 
 def main() -> None:
     """The `portal` command."""
-    portal.main(prog_name="portal", obj=ScriptInfo(create_app=_create_app))
+    portal.main(prog_name="portal", obj=ScriptInfo(create_app=make_app))

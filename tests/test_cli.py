@@ -5,35 +5,66 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from flask.cli import ScriptInfo
 
+from portal.cli import make_app, portal
 from portal.vault import new_key
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).resolve().parent.parent
 KEYS = new_key()
 
 
+@dataclass(frozen=True)
+class Done:
+    """What a command said, and how it ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Done]
+
+
 @pytest.fixture
-def run(database_url: str, tmp_path: Path) -> Run:
-    """Run `portal` in a process of its own, as an operator does."""
-    environ = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("PORTAL_", "STRIPE_"))},
+def environ(database_url: str, tmp_path: Path) -> dict[str, str]:
+    """What an operator has set."""
+    return {
         "PORTAL_ENV": "development",
         "PORTAL_DATABASE_URL": database_url,
         "PORTAL_ENCRYPTION_KEYS": KEYS,
         "PORTAL_MAIL_URL": f"file:{tmp_path}",
     }
 
-    def portal(*arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-W", "error", "-c", "from portal.cli import main; main()", *arguments],
-            cwd=ROOT, env={**environ, **changes}, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
 
-    return portal
+@pytest.fixture
+def run(environ: dict[str, str]) -> Run:
+    """Run `portal` with these words."""
+
+    def run_portal(*arguments: str, **changes: str) -> Done:
+        result = CliRunner().invoke(
+            portal, arguments, prog_name="portal", env={**environ, **changes}, obj=ScriptInfo(create_app=make_app)
+        )
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Done(result.exit_code, result.stdout, result.stderr)
+
+    return run_portal
+
+
+def test_the_installed_command_ends_without_a_traceback_or_a_warning(environ: dict[str, str]) -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PORTAL_", "STRIPE_"))}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", "from portal.cli import main; main()", "setting", "set", "x", "y"],
+        cwd=ROOT, env={**clean, **environ}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == "Error: There is no setting called x. “portal setting list” shows them all.\n"
 
 
 def test_bad_configuration_is_named_without_a_traceback(run: Run) -> None:
