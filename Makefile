@@ -26,7 +26,7 @@ demo: $(RUNTIME)
 
 # One command of the portal, on the demo's database: make portal ARGS="setting list"
 portal: $(RUNTIME)
-	@$(RUN) -m portal.demo $(ARGS)
+	@$(RUN) -m tools.on_the_demo $(ARGS)
 
 test: $(DEV)
 	@$(RUN) -m tools.get_chromium

@@ -60,6 +60,7 @@ def create_app(config: "Config | None" = None, *, connect: "Callable[[str], Gate
     app.extensions["portal"] = parts
     app.url_map.converters["default"] = app.url_map.converters["string"] = asking.Readable
 
+    asking.init(app, but=hooks.bp)
     Babel(app, default_locale="en", locale_selector=lambda: "en")
     csrf = CSRFProtect(app)
     scope.init(app)

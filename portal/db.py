@@ -91,12 +91,18 @@ def make_engine(url: str) -> Engine:
     """An engine with the product's settings for its database (SQLite: WAL, FULL sync, foreign keys)."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        engine = create_engine(parsed, connect_args={"timeout": SQLITE_BUSY_MS / 1000, "check_same_thread": False})
+        engine = create_engine(
+            parsed,
+            connect_args={"timeout": SQLITE_BUSY_MS / 1000, "check_same_thread": False},
+            hide_parameters=True,  # an error tells its statement to the log, never the names and addresses in it
+        )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediate)
         return engine
     parsed = parsed.set(drivername="postgresql+psycopg")
-    return create_engine(parsed, pool_pre_ping=False, pool_size=8, max_overflow=24, pool_recycle=1800)
+    return create_engine(
+        parsed, pool_pre_ping=False, pool_size=8, max_overflow=24, pool_recycle=1800, hide_parameters=True
+    )
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -77,7 +77,7 @@ def run_demo(port: int, folder: str) -> int:
         click.echo(f"Port {port} is in use on this machine. Choose another one: make demo PORT={port + 10}", err=True)
         return 1
     sandbox_port = port + 1 if port < 65535 and _is_free(port + 1) else _free_port()
-    environ = _environment(home, port, sandbox_port)
+    environ = demo_environment(home, port, sandbox_port)
     os.environ.update(environ)
     gateway, sign_ins = _set_up(environ)
     return _Servers(environ, home, port, sandbox_port, gateway).run(sign_ins)
@@ -99,7 +99,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _environment(home: Path, port: int, sandbox_port: int) -> dict[str, str]:
+def demo_environment(home: Path, port: int, sandbox_port: int) -> dict[str, str]:
     """This machine's demo: keys are made once, so that sign-ins and saved cards survive a restart."""
     kept = home / "keys.json"
     if not kept.exists():
@@ -271,18 +271,3 @@ def _die_with_parent() -> None:
     """On Linux, a demo whose parent is killed outright leaves no server behind (prctl PR_SET_PDEATHSIG)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-
-
-def on_the_demo() -> None:
-    """`make portal`: one command of the portal on the demo's database, with its keys."""
-    home = Path.cwd() / ".demo"
-    if not (home / "keys.json").exists():
-        sys.exit("There is no demo yet. Start it first: make demo")
-    os.environ.update(_environment(home, port=8000, sandbox_port=8001))
-    from portal.cli import main
-
-    main()
-
-
-if __name__ == "__main__":
-    on_the_demo()

@@ -40,10 +40,12 @@ class Assets:
         known = self._found.get(name)
         if known and self._keep:
             return known[1]
-        if "\0" in name:
+        try:
+            path = (self._folder / name).resolve()
+            is_there = path.is_relative_to(self._folder) and path.is_file()
+        except (OSError, ValueError):  # what no file can be called: too long, or with a NUL in it
             return None
-        path = (self._folder / name).resolve()
-        if not path.is_relative_to(self._folder) or not path.is_file():
+        if not is_there:
             return None
         changed = path.stat().st_mtime
         if known and known[0] == changed:

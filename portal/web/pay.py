@@ -16,8 +16,8 @@ from wtforms.validators import InputRequired, Length, Regexp
 
 from portal.cards import brand_name
 from portal.errors import Refusal
-from portal.invoices.reading import long_day, weekday
-from portal.money import LARGEST_CHARGE, currency_mark, format_money, smallest_charge
+from portal.invoices.reading import large, long_day, weekday
+from portal.money import LARGEST_CHARGE, format_money, smallest_charge
 from portal.parts import parts
 from portal.payments import words
 from portal.payments.outcomes import Checking, Declined, NeedsAction, Outcome, Paid
@@ -140,8 +140,7 @@ def _form_page(invoice: Payable, typed: PaymentForm, message: Message | None = N
         attempt_id=_attempt_id(invoice, own),
         waiting=live.id if live is not None and own and live.state == State.REQUIRES_ACTION else None,
         amount=format_money(invoice.balance_cents, invoice.currency, full=True),
-        figures=format_money(invoice.balance_cents, invoice.currency).lstrip("$"),
-        sign=currency_mark(invoice.currency),
+        sum=large(invoice.balance_cents, invoice.currency),
         stripe_js=parts().config.stripe_js_url,
         card_name=typed.name.data or _own_name(),
         about=_about(invoice),
@@ -317,8 +316,7 @@ def status(number: str, attempt: UUID) -> ResponseReturnValue:
     page = render_template(
         "pay/checking.html",
         attempt=found,
-        figures=format_money(found.amount_cents, found.currency).lstrip("$"),
-        sign=currency_mark(found.currency),
+        sum=large(found.amount_cents, found.currency),
         card=_card_words(found),
         sent=_moment(found),
         reference=f"P-{str(found.id)[:8].upper()}",
