@@ -12,7 +12,7 @@ DEV := $(VENV)/.installed-dev
 .PHONY: help demo portal test check bench contract lock clean
 
 help:
-	@echo 'make demo      the portal and the office with made-up people, on http://127.0.0.1:$(PORT) (PORT=$(PORT))'
+	@echo 'make demo      the portal with made-up people, on http://127.0.0.1:$(PORT) (PORT=$(PORT))'
 	@echo 'make portal    a command on the demo: make portal ARGS="setting list"'
 	@echo 'make test      every test, on SQLite and PostgreSQL, with a real browser'
 	@echo 'make check     lint, format, types, and who may import whom'

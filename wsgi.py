@@ -1,13 +1,12 @@
 """What a WSGI server runs: `granian --interface wsgi wsgi:app`."""
 
 import gc
-import logging
 import sys
 
-from portal import create_app
+from portal import create_app, logs
 from portal.config import BadConfiguration
 
-logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+logs.init()
 
 try:
     app = create_app()

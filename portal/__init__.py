@@ -58,6 +58,8 @@ def create_app(config: "Config | None" = None, *, connect: "Callable[[str], Gate
         TEMPLATES_AUTO_RELOAD=not config.production,
     )
     app.extensions["portal"] = parts
+    # Werkzeug redirects to the right spelling on the Host header, which the asker chooses: nothing is respelled.
+    app.url_map.strict_slashes = app.url_map.merge_slashes = False
     app.url_map.converters["default"] = app.url_map.converters["string"] = asking.Readable
 
     asking.init(app, but=hooks.bp)

@@ -1,6 +1,7 @@
 """Cards: which ones are accepted (O10), which ones a payer keeps, and the consent that goes with keeping one."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from secrets import token_hex
@@ -16,7 +17,7 @@ from portal.gateway import CardLook, GatewayBusy, GatewayRefusesUs, KeyRefused, 
 from portal.gateway.configured import ConfiguredGateway, keys_of
 from portal.parts import Parts
 from portal.people import Patient, User
-from portal.vault import Vault
+from portal.vault import CannotOpen, Vault
 
 log = logging.getLogger(__name__)
 
@@ -299,28 +300,38 @@ def remove_card(parts: Parts, payer_id: int, public_id: str) -> None:
 
 
 def let_go_of_removed_cards(parts: Parts, most: int = 50) -> int:
-    """Detach removed cards at their gateways; gives how many were. The worker calls this.
+    """Detach removed cards at their gateways, at most so many at each; gives how many were. The worker calls this.
 
     A gateway that does not answer is left in peace for this round, and does not hold up those of another.
     """
-    with Session(parts.database.reading, expire_on_commit=False) as session:
-        removed = session.scalars(
-            select(SavedCard)
-            .where(SavedCard.removed_at.is_not(None), SavedCard.detached_at.is_(None))
-            .order_by(SavedCard.id)
-            .limit(most)
-        ).all()
-        session.expunge_all()
-    silent: set[tuple[int, str]] = set()
+    waiting = (SavedCard.removed_at.is_not(None), SavedCard.detached_at.is_(None))
+    with parts.database.read() as connection:
+        gateways = connection.execute(select(SavedCard.gateway_id, SavedCard.mode).where(*waiting).distinct()).all()
     done = 0
-    for card in removed:
-        if (card.gateway_id, card.mode) in silent:
-            continue
+    for gateway_id, mode in gateways:
+        with Session(parts.database.reading, expire_on_commit=False) as session:
+            removed = session.scalars(
+                select(SavedCard)
+                .where(*waiting, SavedCard.gateway_id == gateway_id, SavedCard.mode == mode)
+                .order_by(SavedCard.id)
+                .limit(most)
+            ).all()
+            session.expunge_all()
+        done += _let_go_of_those(parts, removed)
+    return done
+
+
+def _let_go_of_those(parts: Parts, cards: Sequence[SavedCard]) -> int:
+    """Detach cards of one gateway until it does not answer; gives how many were."""
+    done = 0
+    for card in cards:
         try:
             _let_go(parts, card)
         except (OutcomeUnknown, GatewayBusy, KeyRefused) as error:
             log.warning("saved card %s is let go of later: %s", card.id, type(error).__name__)
-            silent.add((card.gateway_id, card.mode))
+            break
+        except CannotOpen:
+            log.error("saved card %s can't be let go of: no key on the ring opens what it takes", card.id)
             continue
         done += 1
     return done

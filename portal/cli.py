@@ -10,6 +10,7 @@ from flask.cli import FlaskGroup, ScriptInfo
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
+from portal import logs
 from portal.config import BadConfiguration, from_environment
 from portal.errors import Refusal
 from portal.parts import parts
@@ -231,12 +232,39 @@ def gateway_list() -> None:
             )
             .order_by(ConfiguredGateway.id)
         ).all()
+    production = parts().config.production
     if not rows:
         click.echo("No gateway is set up yet. See: portal gateway add --help")
     for row in rows:
         where = row.location or "the whole clinic"
         default = ", default" if row.is_default else ""
-        click.echo(f"{row.public_id}  {row.name}  for {where}  {row.mode}, {row.status}{default}  {row.token}")
+        idle = "  (takes no payment here: test mode in production)" if production and row.mode == "test" else ""
+        click.echo(f"{row.public_id}  {row.name}  for {where}  {row.mode}, {row.status}{default}  {row.token}{idle}")
+
+
+@gateway.command("keys")
+@click.argument("gateway_id")
+@click.option("--mode", type=click.Choice(["test", "production"]), help="By default the mode it is in.")
+@click.option("--token", help="Stripe's publishable key; by default it stays.")
+@click.option("--secret", help="A new secret or restricted key; asked for, and empty keeps the one there is.")
+@click.option("--webhook-secret", help="A new signing secret; asked for likewise. The former counts for a day.")
+def gateway_keys(
+    gateway_id: str, mode: str | None, token: str | None, secret: str | None, webhook_secret: str | None
+) -> None:
+    """Give a gateway new keys, or its webhook signing secret once Stripe has made one. Secrets are never shown."""
+    from portal.gateway.configured import change_keys
+
+    secret = _asked("Secret", secret)
+    webhook_secret = _asked("Webhook signing secret", webhook_secret)
+    with parts().database.transaction() as session:
+        mode = change_keys(session, parts().vault, gateway_id, mode, token or "", secret, webhook_secret)
+    click.echo(f"Gateway {gateway_id} has its {mode} keys.")
+
+
+def _asked(what: str, given: str | None) -> str:
+    if given is not None:
+        return given
+    return click.prompt(f"{what} (empty: keep it)", hide_input=True, default="", show_default=False)
 
 
 @gateway.command("status")
@@ -279,6 +307,7 @@ def work(once: bool) -> None:
     """Follow webhooks, send mail and sweep, until stopped."""
     from portal.worker import Worker, sweep_once, work_once
 
+    logs.init()
     if once:
         click.echo(f"{work_once(parts()) + sweep_once(parts())} things done.")
         return
@@ -306,7 +335,7 @@ def check(as_json: bool) -> None:
         for found in findings:
             ids = ", ".join(str(i) for i in list(found.ids)[:20])
             click.echo(f"{found.rule}: {found.what}" + (f" ({ids})" if ids else ""))
-        click.echo("Everything holds." if not findings else f"{len(findings)} things do not hold.")
+        click.echo("Everything holds." if not findings else f"Not holding: {len(findings)}.")
     if findings:
         sys.exit(1)
 

@@ -110,7 +110,9 @@ class _Reader:
         scheme = value.partition(":")[0].partition("+")[0]
         if scheme not in ("sqlite", "postgresql", "postgres"):
             self._wrong("PORTAL_DATABASE_URL", "begins with neither sqlite: nor postgresql:")
-        if scheme == "sqlite" and self.production and value.removeprefix("sqlite:").strip("/") in ("", ":memory:"):
+        elif _split(value) is None:
+            self._wrong("PORTAL_DATABASE_URL", "has a host or port that can't be read")
+        if scheme == "sqlite" and self.production and _is_in_memory(value):
             self._wrong("PORTAL_DATABASE_URL", "names a database in memory, which forgets every payment")
         return value
 
@@ -141,7 +143,9 @@ class _Reader:
 
     def _base_url(self) -> str:
         value = self._required("PORTAL_BASE_URL", "the address people type, such as https://pay.example.com")
-        value = (value or "http://127.0.0.1:8000").rstrip("/")
+        if not value:
+            return "http://127.0.0.1:8000"
+        value = value.rstrip("/")
         parts = _split(value)
         if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
             self._wrong("PORTAL_BASE_URL", "is not an address such as https://pay.example.com")
@@ -153,7 +157,8 @@ class _Reader:
 
     def _mail_url(self) -> str:
         value = self._required("PORTAL_MAIL_URL", "smtp://user:password@host:587 (STARTTLS) or smtps://…")
-        value = value or "file:build/mail"
+        if not value:
+            return "file:build/mail"
         parts = _split(value)
         if parts is None or parts.scheme not in ("smtp", "smtps", "file"):
             self._wrong("PORTAL_MAIL_URL", "is neither smtp:, smtps: nor (in development) file:")
@@ -186,7 +191,9 @@ class _Reader:
         return tuple(networks), 0
 
     def _stripe_url(self, name: str, default: str) -> str:
-        value = (self._get(name) or default).rstrip("/")
+        value = self._get(name) or default
+        if name == "STRIPE_API_BASE":
+            value = value.rstrip("/").removesuffix("/v1")  # the stripe library adds it
         parts = _split(value)
         if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
             self._wrong(name, f"is not an address such as {default}")
@@ -195,6 +202,12 @@ class _Reader:
         elif any(mark in value for mark in " ;,'\""):
             self._wrong(name, "holds a character that does not belong in an address")
         return value
+
+
+def _is_in_memory(url: str) -> bool:
+    """Whether a SQLite address names no file, in any of its spellings."""
+    file = url.partition(":")[2].partition("?")[0].strip("/")
+    return not file or ":memory:" in url or "mode=memory" in url
 
 
 def _split(value: str) -> SplitResult | None:

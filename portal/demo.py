@@ -15,6 +15,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -79,6 +80,7 @@ def run_demo(port: int, folder: str) -> int:
     sandbox_port = port + 1 if port < 65535 and _is_free(port + 1) else _free_port()
     environ = demo_environment(home, port, sandbox_port)
     os.environ.update(environ)
+    (home / "ports.json").write_text(json.dumps({"port": port, "sandbox_port": sandbox_port}))
     gateway, sign_ins = _set_up(environ)
     return _Servers(environ, home, port, sandbox_port, gateway).run(sign_ins)
 
@@ -257,6 +259,9 @@ class _Servers:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
+            # A server that was stopped while it started may leave a child behind: the whole session goes.
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
 
 
 def _answers(url: str) -> bool:

@@ -5,6 +5,7 @@ What goes into a mail is sealed at rest (a password-reset link is as good as a p
 """
 
 import json
+import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,10 +16,12 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from portal.clock import now
 from portal.db import Base, Utc, insert_ignoring_duplicates
-from portal.vault import Vault
+from portal.vault import CannotOpen, Vault
 
 LEASE = timedelta(minutes=2)
 PATIENCE = timedelta(days=3)
+
+log = logging.getLogger(__name__)
 
 
 class OutboxMessage(Base):
@@ -76,20 +79,30 @@ def queue_mail(session: Session, vault: Vault, kind: str, event_key: str, recipi
 
 def claim_letter(session: Session, vault: Vault) -> Letter | None:
     """Lease the mail that has waited longest; several workers never lease the same one."""
-    row = session.scalars(
+    while (row := _longest_waiting(session)) is not None:
+        assert row.words_sealed is not None, "a waiting mail has its words"
+        row.tries += 1
+        row.next_try_at = now() + LEASE
+        try:
+            words = json.loads(vault.open(row.words_sealed, _place(row.event_key)))
+        except CannotOpen:
+            # Its key is not on the ring. Like any other that can't be sent, it lets those behind it pass.
+            log.error("mail %s (%s) can't be opened with the keys there are", row.id, row.kind)
+            mark_failed(session, row.id, CannotOpen.__name__)
+            session.flush()
+            continue
+        return Letter(row.id, row.kind, row.recipient, words, row.message_id, row.tries)
+    return None
+
+
+def _longest_waiting(session: Session) -> OutboxMessage | None:
+    return session.scalars(
         select(OutboxMessage)
         .where(OutboxMessage.sent_at.is_(None), OutboxMessage.failed_at.is_(None), OutboxMessage.next_try_at <= now())
         .order_by(OutboxMessage.next_try_at)
         .limit(1)
         .with_for_update(skip_locked=True)
     ).first()
-    if row is None:
-        return None
-    assert row.words_sealed is not None, "a waiting mail has its words"
-    row.tries += 1
-    row.next_try_at = now() + LEASE
-    words = json.loads(vault.open(row.words_sealed, _place(row.event_key)))
-    return Letter(row.id, row.kind, row.recipient, words, row.message_id, row.tries)
 
 
 def mark_sent(session: Session, letter_id: int) -> None:
@@ -103,7 +116,7 @@ def mark_failed(session: Session, letter_id: int, why: str) -> None:
     """The mail server did not take it: try again later, for three days; then a person sees it as failed."""
     row = session.get_one(OutboxMessage, letter_id, with_for_update=True)
     row.last_error = why
-    row.next_try_at = now() + min(timedelta(seconds=30) * 2**row.tries, timedelta(hours=4))
+    row.next_try_at = now() + min(timedelta(seconds=30) * 2 ** min(row.tries, 12), timedelta(hours=4))
     if now() - row.queued_at > PATIENCE:
         row.failed_at = now()
         row.words_sealed = None

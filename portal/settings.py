@@ -4,13 +4,14 @@ The table is a documented contract (docs/settings.md): a row changed by plain SQ
 that holds something unreadable counts as off, and `portal check` names it: closed is the safe side.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import Connection, String, Text, func, select
+from sqlalchemy import Connection, LargeBinary, String, Text, cast, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from portal.clock import now
@@ -45,6 +46,11 @@ class UnknownSetting(Refusal):
     message = _l("There is no setting called {key}. “portal setting list” shows them all.")
 
 
+# An address as mail servers take it everywhere: RFC 5322's dot-atom at a host, in ASCII. Every mail names it.
+_WORD = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_ADDRESS = re.compile(rf"{_WORD}(\.{_WORD})*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
+
+
 def _switch(text: str) -> str:
     lowered = text.strip().lower()
     if lowered in YES:
@@ -64,6 +70,13 @@ def _text(text: str) -> str:
 def _required_text(text: str) -> str:
     cleaned = _text(text)
     if not cleaned:
+        raise ValueError
+    return cleaned
+
+
+def _email(text: str) -> str:
+    cleaned = _text(text)
+    if cleaned and not _ADDRESS.fullmatch(cleaned):
         raise ValueError
     return cleaned
 
@@ -106,7 +119,7 @@ KEYS: Mapping[str, Key] = {
     "clinic_name": Key("The clinic's name, on every page", "1 to 500 characters", "The clinic", _required_text),
     "clinic_address": Key("The clinic's postal address, at the foot of pages", "up to 500 characters", "", _text),
     "clinic_phone": Key("Where patients call about a bill", "up to 500 characters", "", _text),
-    "clinic_email": Key("Where patients write about a bill", "up to 500 characters", "", _text),
+    "clinic_email": Key("Where patients write about a bill", "an email address, or nothing", "", _email),
     "clinic_hue": Key("The clinic's colour, as a hue", "a whole number from 0 to 360", "168", _hue),
     "idle_minutes": Key("Minutes without activity before sign-out", "a whole number from 1 to 720", "20", _minutes),
 }
@@ -141,39 +154,37 @@ class Settings:
 
 
 _DEFAULTS = {key: spec.default for key, spec in KEYS.items()}
-_ALL_ROWS = select(Setting.key, Setting.value)
+# SQLite keeps any bytes in a text. Read as text, one that is none (typed at a Latin-1 prompt) would fail every page.
+_AS_IT_STANDS = Text().with_variant(LargeBinary(), "sqlite")
+_ALL_ROWS = select(cast(Setting.key, _AS_IT_STANDS), cast(Setting.value, _AS_IT_STANDS))
 
 
 def read_settings(connection: Connection | Session) -> Settings:
     """The settings as they stand now, in one statement."""
     values = dict(_DEFAULTS)
     for key, value in connection.execute(_ALL_ROWS):
-        if key in KEYS:
-            values[key] = _readable(key, value)
+        name, readable = _read(key, value)
+        if readable is not None:
+            values[name] = readable
+        elif name in KEYS:
+            values[name] = KEYS[name].closed or KEYS[name].default
     return Settings(values)
 
 
 @lru_cache(maxsize=256)
-def _readable(key: str, value: str | None) -> str:
-    spec = KEYS[key]
+def _read(key: str | bytes, value: str | bytes) -> tuple[str, str | None]:
+    """A row's key, and its value as the contract has it; None where that can't be read."""
+    name = key if isinstance(key, str) else key.decode(errors="replace")
     try:
-        return spec.clean(value or "")
-    except ValueError:
-        return spec.closed or spec.default
+        return name, KEYS[name].clean(value if isinstance(value, str) else value.decode())
+    except (KeyError, ValueError):
+        return name, None
 
 
 def unreadable_rows(connection: Connection | Session) -> list[str]:
     """Keys in the table that this product can't use, for `portal check`."""
-    wrong = []
-    for key, value in connection.execute(_ALL_ROWS.order_by(Setting.key)):
-        spec = KEYS.get(key)
-        try:
-            if spec is None:
-                raise ValueError
-            spec.clean(value or "")
-        except ValueError:
-            wrong.append(key)
-    return wrong
+    rows = [_read(key, value) for key, value in connection.execute(_ALL_ROWS.order_by(Setting.key))]
+    return [name for name, readable in rows if readable is None]
 
 
 def change_setting(session: Session, key: str, value: str) -> tuple[str, str]:

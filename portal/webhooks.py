@@ -64,7 +64,11 @@ class Hint:
 
 
 def file_event(session: Session, gateway_id: int, mode: str, event: GatewayEvent) -> bool:
-    """File an event; False when it was filed before."""
+    """File an event; False when it was filed before.
+
+    One that is about no payment leads nowhere. Its object may be a saved card or a customer, whose ids are sealed
+    wherever they are kept: here they are not.
+    """
     moment = now()
     return insert_ignoring_duplicates(
         session,
@@ -73,7 +77,7 @@ def file_event(session: Session, gateway_id: int, mode: str, event: GatewayEvent
         mode=mode,
         event_id=event.id,
         type=event.type,
-        object_id=event.object_id,
+        object_id=event.object_id if event.intent_id else "",
         intent_id=event.intent_id,
         happened_at=event.created_at,
         received_at=moment,

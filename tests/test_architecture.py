@@ -18,7 +18,7 @@ LAYERS: list[set[str]] = [
     {"webhooks", "gateway", "people", "clinic", "settings"},
     {"outbox", "limits"},
     {"db", "vault", "config"},
-    {"money", "errors", "clock"},
+    {"money", "errors", "clock", "logs"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

@@ -7,6 +7,7 @@ from threading import Event
 from time import sleep
 
 import pytest
+from sqlalchemy import update
 
 from portal.cards import (
     BRANDS,
@@ -288,6 +289,30 @@ def test_a_gateway_that_is_away_does_not_keep_anothers_cards(stage: Stage, card:
     remove_card(stage.parts, newer.payer_id, newer.public_id)
     assert let_go_of_removed_cards(stage.parts) == 1
     assert [card.detached_at is not None for card in saved_cards(stage)] == [False, True]
+
+
+def test_many_cards_of_a_gateway_that_is_away_do_not_keep_anothers(stage: Stage, card: SavedCard) -> None:
+    other = stage.sandbox.add_account()
+    with stage.database.transaction() as session:
+        make_gateway(session, stage.parts.vault, name="Another", secret=other.test_secret_key)
+    stage.invoice_id = stage.new_invoice()
+    token = stage.token("visa", saves=True, key=other.test_publishable_key)
+    assert isinstance(stage.press(stage.form(None, token=token, save_card=True)), Paid)
+    with stage.database.transaction() as session:
+        session.execute(update(SavedCard).values(removed_at=now(), is_usual=False))
+    stage.sandbox.revoke_key(stage.sandbox.secret_key)
+    assert let_go_of_removed_cards(stage.parts, most=1) == 1
+    assert [card.detached_at is not None for card in saved_cards(stage)] == [False, True]
+
+
+def test_a_removed_card_whose_seal_does_not_open_does_not_keep_the_others(stage: Stage, card: SavedCard) -> None:
+    stage.invoice_id = stage.new_invoice()
+    form = stage.form(None, token=stage.token("mastercard", saves=True), save_card=True)
+    assert isinstance(stage.press(form), Paid)
+    with stage.database.transaction() as session:
+        session.execute(update(SavedCard).values(removed_at=now(), is_usual=False))
+        session.execute(update(SavedCard).where(SavedCard.id == card.id).values(method_sealed="gone.AAAA"))
+    assert let_go_of_removed_cards(stage.parts) == 1
 
 
 @pytest.mark.promise("P8")

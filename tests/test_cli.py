@@ -101,6 +101,24 @@ def test_a_gateway_is_added_and_its_secrets_never_shown(run: Run) -> None:
     assert "inactive" in run("gateway", "list").stdout
 
 
+@pytest.mark.promise("O3", "G6")
+def test_a_gateway_gets_its_webhook_secret_and_new_keys_later(run: Run) -> None:
+    keys = ("--token", "pk_test_abc", "--secret", "sk_test_abc")
+    run("gateway", "add", "--name", "Cards", "--mode", "test", *keys, "--active", "--default")
+    gateway = run("gateway", "list").stdout.split()[0]
+    none_new = ("--secret", "", "--webhook-secret", "")
+    given = run("gateway", "keys", gateway, "--secret", "", "--webhook-secret", "whsec_hidden")
+    assert given.stdout == f"Gateway {gateway} has its test keys.\n", given.stderr
+    assert run("gateway", "keys", gateway, "--token", "pk_test_new", *none_new).returncode == 0
+    assert "pk_test_new" in run("gateway", "list").stdout
+    missing = run("gateway", "keys", gateway, "--mode", "production", "--token", "pk_live_a", *none_new)
+    assert "This mode has no keys yet" in missing.stderr
+    assert "hidden" not in run("gateway", "list").stdout
+    wrong = run("gateway", "keys", gateway, "--secret", "", "--webhook-secret", "sk_test_wrong_place")
+    assert "begins with whsec_" in wrong.stderr
+    assert "There is no such gateway" in run("gateway", "keys", "nobody", *none_new).stderr
+
+
 @pytest.mark.promise("O3")
 @pytest.mark.parametrize(
     ("mode", "token", "secret", "sentence"),

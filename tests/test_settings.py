@@ -57,6 +57,20 @@ def test_rows_that_cannot_be_read_are_named(clinic: Database) -> None:
         assert read_settings(connection).number("clinic_hue") == 168
 
 
+@pytest.mark.of_database("sqlite")  # the other database refuses what is no text
+@pytest.mark.parametrize("raw", ["x'ff00fe'", "x'00'", "CAST(x'436c696e69717565e9' AS TEXT)"])
+def test_bytes_that_are_no_text_close_no_page(clinic: Database, raw: str) -> None:
+    for key in KEYS:
+        with clinic.transaction() as session:
+            session.execute(text(f"INSERT INTO settings (key, value) VALUES ('{key}', {raw})"))
+    with clinic.transaction() as session:
+        session.execute(text(f"INSERT INTO settings (key, value) VALUES (CAST(x'ff' AS TEXT), {raw})"))
+    with clinic.read() as connection:
+        settings = read_settings(connection)
+        assert not settings.yes("portal_enabled") and settings.clinic_name == "The clinic"
+        assert set(KEYS) < set(unreadable_rows(connection))
+
+
 def test_a_change_tells_before_and_after(clinic: Database) -> None:
     with clinic.transaction() as session:
         assert change_setting(session, "clinic_hue", "28") == ("168", "28")
@@ -66,7 +80,8 @@ def test_a_change_tells_before_and_after(clinic: Database) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [("portal_enabled", "perhaps"), ("clinic_hue", "361"), ("clinic_hue", "²"), ("clinic_name", "  "),
-     ("idle_minutes", "0"), ("clinic_phone", "x" * 501)],
+     ("idle_minutes", "0"), ("clinic_phone", "x" * 501), ("clinic_email", "Front desk"),
+     ("clinic_email", "a@b, c@d"), ("clinic_email", "réception@example.com")],
 )  # fmt: skip
 def test_a_value_that_does_not_fit_is_refused_in_a_sentence(clinic: Database, key: str, value: str) -> None:
     with clinic.transaction() as session, pytest.raises(BadSetting) as caught:

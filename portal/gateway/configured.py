@@ -157,6 +157,29 @@ def add_gateway(
     return gateway
 
 
+def change_keys(
+    session: Session, vault: Vault, public_id: str, mode: str | None, token: str, secret: str, webhook_secret: str
+) -> str:
+    """Give a gateway new keys for a mode (by default the one it is in); what is empty stays as it is. Gives the mode.
+
+    Raises BadGateway, in the words that fit.
+    """
+    gateway = session.scalars(select(ConfiguredGateway).where(ConfiguredGateway.public_id == public_id)).first()
+    if gateway is None:
+        raise BadGateway(why=_l("There is no such gateway."))
+    mode = mode or gateway.mode
+    try:
+        kept = keys_of(session, gateway.id, mode)
+    except LookupError:
+        if not (token and secret):
+            raise BadGateway(why=_l("This mode has no keys yet: give both the Token and the Secret.")) from None
+    else:
+        token, secret = token or kept.token, secret or kept.secret(vault)
+    check_keys(mode, token, secret, webhook_secret)
+    store_credentials(session, vault, gateway.id, mode, token, secret, webhook_secret)
+    return mode
+
+
 def store_credentials(
     session: Session, vault: Vault, gateway_id: int, mode: str, token: str, secret: str, webhook_secret: str
 ) -> None:

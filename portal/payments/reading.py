@@ -192,6 +192,8 @@ class AttemptStatus:
     """An attempt as its own page shows it."""
 
     id: UUID
+    payer_id: int | None
+    user_id: int | None
     state: str
     reason: str | None
     amount_cents: int
@@ -212,6 +214,8 @@ class AttemptStatus:
 _STATUS = (
     select(
         PaymentAttempt.id,
+        PaymentAttempt.payer_id,
+        PaymentAttempt.user_id,
         PaymentAttempt.state,
         PaymentAttempt.reason,
         PaymentAttempt.amount_cents,

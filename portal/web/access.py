@@ -108,16 +108,19 @@ def payer() -> Payer:
 
 def ask_to_sign_in() -> ResponseReturnValue:
     """Send a stranger to the sign-in page, and back here afterwards; a script is told so."""
-    if wants_json():
-        answer = {
-            "outcome": "refused",
-            "title": _("You are signed out"),
-            "text": _("Nothing was charged. Sign in to go on."),
-        }
-        return make_response(jsonify(answer), 401)
     back = "?next=" + quote(_where_they_were(), safe="/?=") if _where_they_were() else ""
     idle = ("&" if back else "?") + "why=idle" if g.get("was_idle") else ""
-    return redirect("/login" + back + idle, 303)
+    sign_in = "/login" + back + idle
+    if not wants_json():
+        return redirect(sign_in, 303)
+    answer = jsonify(
+        outcome="refused",
+        title=_("You are signed out"),
+        text=_("Nothing was charged. Sign in to go on."),
+        reload=True,
+        location=sign_in,
+    )
+    return make_response(answer, 401)
 
 
 def _where_they_were() -> str:

@@ -32,8 +32,8 @@ def init(app: Flask, but: Blueprint) -> None:
     """
 
     def take_forms_only() -> None:
-        if request.endpoint and request.method == "POST" and request.blueprint != but.name:
-            if request.mimetype not in _FORMS or request.files:
-                abort(415)
+        is_post = request.endpoint is not None and request.method == "POST" and request.blueprint != but.name
+        if is_post and (request.mimetype not in _FORMS or request.files):
+            abort(415)
 
     app.before_request(take_forms_only)

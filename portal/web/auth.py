@@ -18,6 +18,7 @@ from flask_principal import identity_changed  # type: ignore[import-untyped]
 from flask_security import Security
 from flask_security.forms import ForgotPasswordForm, LoginForm
 from flask_security.signals import password_reset, reset_password_instructions_sent
+from flask_wtf.csrf import generate_csrf
 from wtforms import Field
 
 from portal.accounts import (
@@ -58,6 +59,7 @@ def _begin(_app: Flask, user: User) -> None:
     session.pop("_id", None)
     session.pop("csrf_token", None)
     g.pop("csrf_token", None)
+    generate_csrf()  # at once, so that pages which are opened together do not each make one of their own
     g.just_signed_in = user
 
 
@@ -247,6 +249,7 @@ def _configure(app: Flask, wired: Parts) -> None:
         SECURITY_DEPRECATED_HASHING_SCHEMES=[],
         SECURITY_API_ENABLED_METHODS=["session"],
         SECURITY_FRESHNESS=-LONGEST_SIGN_IN,
+        SECURITY_CACHE_CONTROL={},  # our headers say it; the library's "no-store=True" is no directive
         SECURITY_EMAIL_PLAINTEXT=False,
         SECURITY_EMAIL_HTML=False,
         SECURITY_STATIC_FOLDER=None,

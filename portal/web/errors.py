@@ -75,9 +75,11 @@ def gateway_failed(error: GatewayError) -> ResponseReturnValue:
 def out_of_date(_error: CSRFError) -> ResponseReturnValue:
     """A form from a page that was open too long, or in another browser: nothing was done."""
     if wants_json():
-        return said(
-            400, _("This page was open too long"), _("Nothing was done. Load the page again, then try once more.")
-        )
+        # A script that pays loads a fresh page, and there it is said.
+        title = _("This page was open too long. You have not been charged.")
+        text = _("Here is a fresh one. Please try once more.")
+        flash(f"{title}\n{text}", "warn")
+        return make_response(jsonify(outcome="refused", title=title, text=text, reload=True), 400)
     if request.endpoint in ("security.login", "security.forgot_password"):
         flash(_("This page was open too long, so nothing was sent. Please try again."), "warn")
         g.csrf_valid = True

@@ -46,13 +46,11 @@ def _origin(url: str) -> str:
 
 def pay_policy(config: Config) -> str:
     """The policy of a page that takes a card."""
-    scripts = frames = _origin(config.stripe_js_url)
-    if config.stripe_js_url == STRIPE_JS:
-        scripts, frames = _STRIPE_SCRIPTS, _STRIPE_FRAMES
-    calls = STRIPE_API if config.stripe_api_base == STRIPE_API else _origin(config.stripe_api_base)
-    if frames != _STRIPE_FRAMES:
-        frames = " ".join(dict.fromkeys([frames, calls]))
-        calls = " ".join(dict.fromkeys([calls, scripts]))
+    scripts, api = _origin(config.stripe_js_url), _origin(config.stripe_api_base)
+    if scripts == _origin(STRIPE_JS):
+        scripts, frames, calls = _STRIPE_SCRIPTS, _STRIPE_FRAMES, STRIPE_API
+    else:
+        frames = calls = " ".join(dict.fromkeys([scripts, api]))
     return f"{_BASE}; script-src 'self' {scripts}; frame-src {frames}; connect-src 'self' {calls}"
 
 

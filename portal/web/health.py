@@ -35,7 +35,7 @@ def ready() -> Response:
         log.warning("not ready: %s", type(error).__name__)
         return _says("The database does not answer.", 503)
     if revision is None:
-        return _says("The database is empty. Run “portal upgrade”.", 503)
+        return _says("The database is empty. Run “portal db upgrade”.", 503)
     if revision != REVISION:
-        return _says("The database has another version's tables. Run “portal upgrade”.", 503)
+        return _says("The database has another version's tables. Run “portal db upgrade”.", 503)
     return _says("ready")

@@ -223,7 +223,9 @@ def _refused(invoice: Payable, typed: PaymentForm, refusal: Refusal) -> Response
         raise refusal
     again = isinstance(refusal, words.GatewayDown) or refusal.status == 422
     if wants_json():
-        if not again:
+        if isinstance(
+            refusal, (words.AmountChanged, words.FormUsedUp)
+        ):  # the other refusals are that page's own words
             _tell_on_next_page(refusal.heading, refusal.text)
         answer = jsonify(outcome="refused", title=refusal.heading, text=refusal.text, reload=not again)
         answer.status_code = refusal.status
@@ -233,12 +235,16 @@ def _refused(invoice: Payable, typed: PaymentForm, refusal: Refusal) -> Response
         return _form_page(invoice, typed, message, refusal.status)
     if isinstance(refusal, (words.AmountChanged, words.FormUsedUp)):
         _tell_on_next_page(refusal.heading, refusal.text)
-        return redirect(url_for("pay.form", number=invoice.number), 303)
+        return redirect(_form_url(invoice.number), 303)
     raise refusal
 
 
 def _tell_on_next_page(heading: str, text: str) -> None:
     flash(f"{heading}\n{text}", "warn")
+
+
+def _form_url(number: str) -> str:
+    return url_for("pay.form", number=number)
 
 
 def _answer(number: str, outcome: Outcome) -> ResponseReturnValue:
@@ -251,9 +257,16 @@ def _answer(number: str, outcome: Outcome) -> ResponseReturnValue:
         case NeedsAction(attempt_id, client_secret, redirect_url):
             if wants_json():
                 settle_url = url_for("pay.settle", number=number, attempt=attempt_id)
-                return jsonify(outcome="action", attempt=attempt_id, client_secret=client_secret, settle=settle_url)
+                # `redirect` is for a page that could not load the gateway's script: it goes to the bank by itself.
+                return jsonify(
+                    outcome="action",
+                    attempt=attempt_id,
+                    client_secret=client_secret,
+                    settle=settle_url,
+                    redirect=redirect_url,
+                )
             if redirect_url is None:
-                return redirect(url_for("pay.form", number=number), 303)
+                return redirect(_form_url(number), 303)
             # A link, not a redirect: a form's redirects would have to name every bank in the page's policy.
             return Response(render_template("pay/bank.html", number=number, address=redirect_url))
         case Declined(attempt_id, reason, again):
@@ -261,7 +274,7 @@ def _answer(number: str, outcome: Outcome) -> ResponseReturnValue:
             if wants_json():
                 return jsonify(outcome="declined", attempt=attempt_id if again else uuid4(), title=heading, text=text)
             _tell_on_next_page(heading, text)
-            return redirect(url_for("pay.form", number=number), 303)
+            return redirect(_form_url(number), 303)
         case Checking(attempt_id):
             location = url_for("pay.status", number=number, attempt=attempt_id)
             return jsonify(outcome="checking", location=location) if wants_json() else redirect(location, 303)
@@ -270,30 +283,53 @@ def _answer(number: str, outcome: Outcome) -> ResponseReturnValue:
 # --- what became of it ----------------------------------------------------------------------------------------------
 
 
-def _attempt_of(number: str, attempt: UUID) -> None:
+def _seen(number: str, attempt: UUID) -> AttemptStatus:
+    """An attempt on an invoice that this payer may pay; perhaps by another who pays for the same person."""
     payer_id = _payer().payer_id
     assert payer_id is not None
-    if attempt_status(reading(), payer_id, number, attempt) is None:
+    found = attempt_status(reading(), payer_id, number, attempt)
+    if found is None:
         raise NotFound
+    return found
+
+
+def _is_own(found: AttemptStatus) -> bool:
+    return PayerRef(found.payer_id, found.user_id) == _payer()
+
+
+def _answer_to_whoever_waits(number: str, attempt: UUID) -> ResponseReturnValue:
+    """How an attempt stands. Another payer learns that it is paid, or that they may pay: no more about a card or bank
+    of somebody else's.
+    """
+    is_own = _is_own(_seen(number, attempt))
     done_reading()
+    outcome = settle_attempt(parts(), attempt)
+    if is_own or isinstance(outcome, Checking):
+        return _answer(number, outcome)
+    if not isinstance(outcome, Paid):
+        return jsonify(outcome="refused", reload=True) if wants_json() else redirect(_form_url(number), 303)
+    flash(_("Somebody else has just paid this invoice. You were not charged."), "ok")
+    location = url_for("invoices.receipt", number=number, receipt=outcome.receipt_number)
+    return jsonify(outcome="paid", location=location) if wants_json() else redirect(location, 303)
 
 
 @bp.post("/invoices/<number>/pay/<uuid:attempt>/settle")
 @patient_only
 def settle(number: str, attempt: UUID) -> ResponseReturnValue:
     """Ask the gateway again, for the page that waits."""
-    _attempt_of(number, attempt)
-    return _answer(number, settle_attempt(parts(), attempt))
+    return _answer_to_whoever_waits(number, attempt)
 
 
 @bp.get("/invoices/<number>/pay/<uuid:attempt>/return")
 @patient_only
 def come_back(number: str, attempt: UUID) -> ResponseReturnValue:
     """Back from a bank's page. Records what the gateway already did (the one GET that may); then a clean URL."""
-    _attempt_of(number, attempt)
+    if not _is_own(_seen(number, attempt)):
+        raise NotFound
+    done_reading()
     outcome = settle_attempt(parts(), attempt)
     if isinstance(outcome, NeedsAction):
-        return redirect(url_for("pay.form", number=number), 303)
+        return redirect(_form_url(number), 303)
     return _answer(number, outcome)
 
 
@@ -301,23 +337,20 @@ def come_back(number: str, attempt: UUID) -> ResponseReturnValue:
 @patient_only
 def status(number: str, attempt: UUID) -> ResponseReturnValue:
     """What is known of an attempt: that we are checking, or how it ended."""
-    payer_id = _payer().payer_id
-    assert payer_id is not None
-    found = attempt_status(reading(), payer_id, number, attempt)
-    if found is None:
-        raise NotFound
+    found = _seen(number, attempt)
+    is_own = _is_own(found)
     if found.receipt_number is not None:
         return redirect(url_for("invoices.receipt", number=number, receipt=found.receipt_number), 303)
-    if found.state in (State.DECLINED, State.CANCELED, State.FAILED):
+    if found.state in (State.DECLINED, State.CANCELED, State.FAILED) and is_own:
         heading, text = words.why_declined(found.reason)
         return Response(render_template("pay/ended.html", attempt=found, heading=heading, text=text))
-    if found.state == State.REQUIRES_ACTION:
-        return redirect(url_for("pay.form", number=number), 303)
+    if found.state not in (State.CREATED, State.CONFIRMING, State.PROCESSING, State.SUCCEEDED):
+        return redirect(_form_url(number), 303)
     page = render_template(
         "pay/checking.html",
         attempt=found,
         sum=large(found.amount_cents, found.currency),
-        card=_card_words(found),
+        card=_card_words(found) if is_own else "",
         sent=_moment(found),
         reference=f"P-{str(found.id)[:8].upper()}",
     )

@@ -11,37 +11,23 @@
   const label = button.textContent;
   const frame = document.getElementById("card-fields");
   const place = document.getElementById("card-element");
-  form.elements.script.value = "1";
-  let stripe, elements;
+  let stripe, elements, card, keeps;
 
   try {
     stripe = window.Stripe(token, { locale });
-    elements = stripe.elements({
-      mode: "payment",
-      amount: Number(cents),
-      currency,
-      allowedPaymentMethodTypes: ["card"],
-      appearance: appearance(),
-    });
-    const card = elements.create("payment", {
-      wallets: { applePay: "never", googlePay: "never", link: "never" },
-      fields: { billingDetails: { name: "never" } },
-      terms: { card: "never" },
-    });
-    card.on("ready", () => { frame.removeAttribute("aria-busy"); });
-    card.on("loaderror", fieldsFailed);
-    place.replaceChildren();
-    card.mount(place);
+    form.elements.script.value = "1";
+    mount();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-      elements.update({ appearance: appearance() });
+      elements?.update({ appearance: appearance() });
     });
   } catch {
     fieldsFailed();
   }
 
-  form.elements.save?.addEventListener("change", (event) => {
-    elements?.update({ setupFutureUsage: event.target.checked ? "off_session" : null });
-  });
+  form.elements.save?.addEventListener("change", keep);
+
+  // Come back to with the browser's Back, the page would stand as it was left: busy, or with a form that is used up.
+  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -58,16 +44,63 @@
 
   document.querySelector("[data-continue]")?.addEventListener("submit", async (event) => {
     event.preventDefault();
+    if (button.disabled) return;
     busy(true);
     try { await act(await post(event.target.action, new FormData(event.target))); } catch { location.reload(); }
     busy(false);
   });
+
+  function mount() {
+    keeps = wantsToKeep();
+    elements = stripe.elements({
+      mode: "payment",
+      amount: Number(cents),
+      currency,
+      allowedPaymentMethodTypes: ["card"],
+      appearance: appearance(),
+      ...(keeps && { setupFutureUsage: "off_session" }),
+    });
+    card = elements.create("payment", {
+      wallets: { applePay: "never", googlePay: "never", link: "never" },
+      fields: { billingDetails: { name: "never" } },
+      terms: { card: "never" },
+    });
+    card.on("ready", () => { frame.removeAttribute("aria-busy"); });
+    card.on("loaderror", fieldsFailed);
+    place.replaceChildren();
+    card.mount(place);
+  }
+
+  function wantsToKeep() { return Boolean(form.elements.save?.checked); }
+
+  // The token says whether its card is kept: as the box is ticked now. Fields that can't unlearn it are made anew.
+  function keep() {
+    if (!elements || keeps === wantsToKeep()) return;
+    try {
+      elements.update({ setupFutureUsage: wantsToKeep() ? "off_session" : null });
+      keeps = wantsToKeep();
+    } catch {
+      card.destroy();
+      mount();
+    }
+  }
 
   // With a new card: let Stripe's fields check themselves and hand over a token. True when there is something to send.
   async function prepare() {
     form.elements.confirmation_token.value = "";
     if (form.elements.card.value !== "new") return true;
     if (!elements) { fieldsFailed(); return false; }
+    try {
+      return await makeToken();
+    } catch {
+      // Stripe's script gave up. Nothing has been sent.
+      tell(failed, form.dataset.call);
+      return false;
+    }
+  }
+
+  async function makeToken() {
+    keep();
     const name = form.elements.name;
     const checked = await elements.submit();
     const wrong = checked.error?.message;
@@ -82,21 +115,30 @@
     return true;
   }
 
-  async function act(answer) {
+  // `asked`: the payer has just been to their bank.
+  async function act(answer, asked = false) {
     if (answer.attempt) form.elements.attempt.value = answer.attempt;
     switch (answer.outcome) {
       case "paid":
       case "checking":
-        location.assign(answer.location);
-        return new Promise(() => {});
-      case "action": {
-        await stripe.handleNextAction({ clientSecret: answer.client_secret });
-        return act(await post(answer.settle, new FormData(form)));
-      }
+        return leave(answer.location);
+      case "action":
+        // Still open after the bank's question was shown, or could not be: a fresh page offers to go on, or another card.
+        if (asked) return leave(form.action);
+        if (!stripe) return answer.redirect ? leave(answer.redirect) : fieldsFailed();
+        // Whatever it says, or throws (the intent may have moved on meanwhile), the server knows what became of it.
+        try { await stripe.handleNextAction({ clientSecret: answer.client_secret }); } catch { /* as above */ }
+        return act(await post(answer.settle, new FormData(form)), true);
       default:
-        if (answer.reload) { location.assign(form.action); return new Promise(() => {}); }
+        if (answer.reload) return leave(answer.location || form.action);
+        document.querySelector("[data-continue]")?.remove();
         tell(answer.title, answer.text);
     }
+  }
+
+  function leave(address) {
+    location.assign(address);
+    return new Promise(() => {});
   }
 
   function mark(cardWrong, nameWrong) {
@@ -124,7 +166,7 @@
 
   // One message above the form, read out and focused; the one before it goes.
   function tell(title, text, links = []) {
-    document.querySelectorAll("main > .note").forEach((note) => note.remove());
+    document.querySelectorAll("main > .note[role]").forEach((note) => note.remove());
     const note = document.createElement("div");
     note.className = "note bad";
     note.id = "told";
@@ -146,11 +188,16 @@
       note.append(list);
     }
     form.before(note);
-    document.title = title + ": " + form.dataset.title;
+    document.title = title.replace(/\.$/, "") + ": " + form.dataset.title;
     note.focus();
   }
 
-  function fieldsFailed() { elements = undefined; tell(failed, form.dataset.call); }
+  function fieldsFailed() {
+    elements = undefined;
+    place.replaceChildren();
+    frame.removeAttribute("aria-busy");
+    tell(failed, form.dataset.call);
+  }
 
   function busy(on) {
     button.disabled = on;

@@ -262,7 +262,7 @@ class Person:
         expect(self.page.locator(".sum").first).to_contain_text(amount)
 
     def is_told(self, text: str) -> None:
-        expect(self.page.locator(".note").first).to_contain_text(text)
+        expect(self.page.locator(".note").filter(has_text=text).first).to_be_visible()
 
 
 @pytest.fixture

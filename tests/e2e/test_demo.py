@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from playwright.sync_api import expect
 
@@ -99,3 +100,20 @@ def test_the_demo_shows_the_main_job_and_keeps_what_happened(new_page: Pages, tm
     with demo(port, tmp_path):
         page.goto(receipt)
         expect(page.get_by_role("heading", level=1)).to_contain_text("Receipt R-")
+
+
+@pytest.mark.parametrize("after_s", [0.3, 1.5, 2.2, 3.0])
+def test_ctrl_c_while_the_demo_starts_leaves_nothing_behind(tmp_path: Path, after_s: float) -> None:
+    port = free_port()
+    process = start(port, tmp_path)
+    time.sleep(after_s)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    until = time.monotonic() + 5
+    while _listens(port) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not _listens(port), "a server was left behind"
+    left = [
+        one.info["cmdline"] for one in psutil.process_iter(["cmdline"]) if str(port) in (one.info["cmdline"] or [])
+    ]
+    assert left == []

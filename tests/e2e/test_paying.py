@@ -13,6 +13,7 @@ from tests.e2e.conftest import (
     DECLINED,
     MASTERCARD,
     NO_MONEY,
+    PASSWORD,
     VISA,
     VISA_DEBIT,
     Person,
@@ -395,4 +396,20 @@ def test_a_desk_payment_made_meanwhile_leaves_nothing_to_charge(story: Story, ma
     new_page.expect_console("409")
     maya.presses_pay()
     expect(maya.page.get_by_role("heading", level=1)).to_contain_text("This invoice is paid")
+    assert story.captured() == 0
+
+
+@pytest.mark.promise("P3")
+def test_who_was_signed_out_while_typing_signs_in_and_is_back(story: Story, maya: Person, new_page: Pages) -> None:
+    number = story.invoice()
+    maya.opens_pay_page(number)
+    maya.types_card(VISA)
+    maya.page.context.clear_cookies(name="portal")
+    new_page.expect_console("40")
+    maya.presses_pay()
+    maya.page.get_by_label("Password").wait_for()
+    maya.page.get_by_label("Email").fill("maya@example.com")
+    maya.page.get_by_label("Password").fill(PASSWORD)
+    maya.page.get_by_role("button", name="Sign in").click()
+    expect(maya.page.get_by_role("heading", level=1)).to_contain_text(number)
     assert story.captured() == 0

@@ -3,10 +3,12 @@
 import gzip
 import re
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from flask import abort
+from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from portal import create_app
@@ -66,8 +68,8 @@ def test_every_answer_carries_the_headers(site: Site, path: str) -> None:
 
 def test_private_pages_are_stored_nowhere(site: Site) -> None:
     maya = site.visitor("maya@example.com")
-    for path in ("/", "/login", "/invoices", "/cards", "/no-such-page"):
-        assert "no-store" in maya.get(path).headers["Cache-Control"]
+    for path in ("/", "/login", "/reset", "/reset/a-link", "/invoices", "/cards", "/no-such-page"):
+        assert maya.get(path).headers["Cache-Control"] == "no-store", path
 
 
 def test_the_pay_policy_names_stripes_hosts_and_no_others(config: Config) -> None:
@@ -78,6 +80,22 @@ def test_the_pay_policy_names_stripes_hosts_and_no_others(config: Config) -> Non
     elsewhere = replace(config, stripe_js_url="http://127.0.0.1:9/v3/x.js", stripe_api_base="http://127.0.0.1:9")
     assert "stripe.com" not in pay_policy(elsewhere)
     assert "script-src 'self' http://127.0.0.1:9;" in pay_policy(elsewhere)
+
+
+@pytest.mark.parametrize("script", ["https://js.stripe.com/v3", "https://js.stripe.com/dahlia/stripe.js"])
+def test_every_release_of_stripe_js_may_do_what_stripe_asks_for(config: Config, script: str) -> None:
+    assert pay_policy(replace(config, stripe_js_url=script)) == pay_policy(config)
+    # Stripe's own script speaks to Stripe's own API, whatever our server is told to speak to.
+    assert pay_policy(replace(config, stripe_js_url=script, stripe_api_base="http://[::1]:9")) == pay_policy(config)
+
+
+def test_a_stand_in_may_have_its_script_and_its_api_on_two_origins(config: Config) -> None:
+    policy = pay_policy(
+        replace(config, stripe_js_url="http://127.0.0.1:8/v3/x.js", stripe_api_base="http://localhost:9")
+    )
+    assert "script-src 'self' http://127.0.0.1:8;" in policy
+    assert "frame-src http://127.0.0.1:8 http://localhost:9;" in policy
+    assert policy.endswith("connect-src 'self' http://127.0.0.1:8 http://localhost:9")
 
 
 def test_over_https_the_cookie_is_bound_to_this_host_and_tls(site: Site) -> None:
@@ -114,7 +132,18 @@ def test_style_sheets_are_kept_for_good_under_their_mark(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../portal/config.py", "..%2f..%2fwsgi.py", "%2e%2e/wsgi.py", "css", "css/", "%00", "x.css"]
+    "name",
+    [
+        "../portal/config.py",
+        "..%2f..%2fwsgi.py",
+        "%2e%2e/wsgi.py",
+        "css",
+        "css/",
+        "%00",
+        "x.css",
+        "x" * 300,
+        "x/" * 3000,
+    ],
 )
 def test_nothing_else_is_served_as_a_file(site: Site, name: str) -> None:
     assert site.visitor().get(f"/static/{name}").status_code == 404
@@ -235,6 +264,15 @@ def test_a_form_that_is_too_long_is_not_read(site: Site) -> None:
     assert "That was too much to send" in words(response)
 
 
+def test_no_spelling_of_an_address_leads_to_a_host_of_the_askers_choice(site: Site) -> None:
+    for email in ("", "maya@example.com", "dana@example.com"):
+        visitor = site.visitor(email)
+        for path in ("/office", "/office/", "/invoices/", "/invoices//paid", "//invoices", "/static//css/portal.css"):
+            response = visitor.get(path, headers={"Host": "elsewhere.example"})
+            assert response.status_code in (200, 303, 403, 404), path
+            assert "elsewhere" not in response.headers.get("Location", ""), path
+
+
 # --- forms ----------------------------------------------------------------------------------------------------------
 
 
@@ -248,6 +286,34 @@ def test_a_form_without_its_token_is_refused_everywhere(site: Site) -> None:
             assert response.status_code == 400, path
             assert "This page was open too long" in words(response), path
     assert maya.get("/invoices").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body", [b"{}", b'"x"', b"[1]", b'{"email": 1, "amount": 1}', b"{no json", b"\xff\xfe", b"[" * 9000]
+)
+def test_json_is_no_form(site: Site, body: bytes) -> None:
+    maya = site.visitor("maya@example.com")
+    token = {"X-CSRFToken": maya.token("/invoices")}
+    for path in ("/login", "/reset", "/reset/a-link", "/invoices/10001/pay", "/cards/1/remove"):
+        for headers in ({}, token):
+            response = maya.post(path, data=body, content_type="application/json", headers=headers)
+            assert response.status_code == 415, path
+
+
+def test_a_file_is_no_field_of_a_form(site: Site) -> None:
+    maya = site.visitor("maya@example.com")
+    token = maya.token("/invoices")
+    for path, name in (("/login", "email"), ("/reset", "email"), ("/invoices/10001/pay", "amount")):
+        response = maya.post(path, data={"csrf_token": token, name: (BytesIO(b"1"), "a.txt")})
+        assert response.status_code == 415, path
+
+
+def test_pages_opened_together_after_signing_in_have_forms_that_all_work(site: Site) -> None:
+    first = site.visitor("maya@example.com")
+    second = site.visitor()
+    second.set_cookie("portal", first.cookie())
+    tokens = [first.token("/invoices"), second.token("/cards")]
+    assert [first.post("/logout", data={"csrf_token": token}).status_code for token in tokens[1:]] == [303]
 
 
 def test_a_stale_sign_in_form_keeps_the_address_that_was_typed(site: Site) -> None:
@@ -278,7 +344,10 @@ def test_a_script_with_a_stale_token_is_told_so(site: Site) -> None:
     maya = site.visitor("maya@example.com")
     response = maya.post("/invoices/10001/pay", headers={"Accept": "application/json"})
     assert response.status_code == 400
-    assert response.json is not None and response.json["title"] == "This page was open too long"
+    assert (
+        response.json is not None
+        and response.json["title"] == "This page was open too long. You have not been charged."
+    )
 
 
 # --- health ---------------------------------------------------------------------------------------------------------
@@ -307,3 +376,14 @@ def test_the_access_log_has_no_path_and_no_query(site: Site, caplog: pytest.LogC
     assert "GET /reset/<token> 302" in caplog.text
     assert "GET (no such page) 404" in caplog.text
     assert "secret" not in caplog.text
+
+
+def test_a_failing_database_puts_no_address_into_the_log(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    visitor = site.visitor()
+    token = visitor.token()
+    site.change(lambda session: session.execute(text("DROP TABLE sign_ins")))
+    site.change(lambda session: session.execute(text("ALTER TABLE users RENAME TO patrons")))
+    fields = {"csrf_token": token, "email": "maya@example.com", "password": PASSWORD}
+    assert visitor.post("/login", data=fields).status_code >= 500
+    assert "users" in caplog.text
+    assert "maya@example.com" not in caplog.text

@@ -57,6 +57,17 @@ def filed(site: Site) -> int:
         return count_of(session, WebhookEvent)
 
 
+@pytest.mark.parametrize("thing", [{"id": "pm_1", "object": "payment_method"}, {"id": "cus_1", "object": "customer"}])
+def test_an_id_of_a_card_or_its_owner_is_not_kept_in_the_clear(
+    site: Site, knock: Knock, thing: dict[str, str]
+) -> None:
+    told = event()
+    told["data"]["object"] = thing
+    assert knock(told).status_code == 200
+    with Session(site.parts.database.reading) as session:
+        assert thing["id"] not in vars(session.get_one(WebhookEvent, 1)).values()
+
+
 @pytest.mark.promise("G2")
 def test_a_signed_event_is_filed_once_however_often_it_comes(site: Site, knock: Knock) -> None:
     assert [knock().status_code for _ in range(3)] == [200, 200, 200]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from portal.clock import shifted
 from portal.mail import deliver_waiting_mail
@@ -96,3 +96,18 @@ def test_a_server_that_is_away_loses_nothing(site: Site) -> None:
     with site.parts.database.read() as connection:
         assert connection.scalar(select(OutboxMessage.last_error)) == "ConnectionRefusedError"
         assert connection.scalar(select(OutboxMessage.words_sealed)) is not None
+
+
+def test_a_mail_that_can_not_be_opened_lets_those_behind_it_pass(site: Site) -> None:
+    queue(site, 3)
+    with site.parts.database.transaction() as session:
+        session.execute(
+            update(OutboxMessage).where(OutboxMessage.event_key == "test:0").values(words_sealed="gone.AAAA")
+        )
+    post = Post()
+    with serving(post) as url:
+        assert deliver_waiting_mail(with_mail(site, url)) == 2
+    with site.parts.database.read() as connection:
+        stuck = connection.execute(select(OutboxMessage).where(OutboxMessage.sent_at.is_(None))).one()
+    assert (stuck.last_error, stuck.tries, stuck.failed_at) == ("CannotOpen", 1, None)
+    assert len(post.got) == 2

@@ -15,7 +15,7 @@ from portal.invariants import broken_invariants
 from portal.parts import Parts
 from portal.payments.tables import PaymentAttempt
 from portal.sandbox import Sandbox
-from tests.makers import make_gateway, make_invoice
+from tests.makers import make_gateway, make_invoice, make_location
 from tests.web.conftest import Site, Visitor, no_gateway, words
 
 JSON = {"Accept": "application/json"}
@@ -138,6 +138,42 @@ def test_another_persons_attempt_and_invoice_are_out_of_reach(till: Till, maya: 
     assert till.taken == 12_600
 
 
+def _theos(till: Till, card: str, maya: Visitor) -> str:
+    """Maya presses Pay on an invoice of Theo's, for whom Sven pays too; gives the address of her attempt."""
+    number = str(till.site.change(lambda session: make_invoice(session, till.site.cast.theo).number))
+    fields = {**till.form(maya, number), "card": "new", "script": "1"}
+    amount = int(fields["amount"])
+    fields["confirmation_token"] = till.sandbox.elements_token(card, amount=amount, currency="cad")
+    answer = maya.post(f"/invoices/{number}/pay", data=fields, headers=JSON).get_json()
+    attempt = next(one for one in till.attempts())
+    assert answer["outcome"] in ("action", "declined", "paid"), answer
+    return f"/invoices/{number}/pay/{attempt.id}"
+
+
+@pytest.mark.parametrize("card", ["authenticationRequired", "visa_chargeDeclinedInsufficientFunds"])
+def test_what_her_bank_says_to_one_payer_is_not_told_to_another(till: Till, maya: Visitor, card: str) -> None:
+    address = _theos(till, card, maya)
+    sven = till.site.visitor("sven@example.com")
+    fields = {"csrf_token": sven.token("/invoices")}
+    answer = sven.post(f"{address}/settle", data=fields, headers=JSON)
+    assert answer.get_json() == {"outcome": "refused", "reload": True}
+    form = address.rpartition("/")[0]
+    assert sven.post(f"{address}/settle", data=fields).location == form
+    assert sven.get(address).location == form
+    assert sven.get(f"{address}/return").status_code == 404
+    assert "4242" not in sven.get(form).text and "not enough money" not in words(sven.get(form))
+
+
+def test_a_payer_who_waited_is_not_thanked_for_anothers_payment(till: Till, maya: Visitor) -> None:
+    address = _theos(till, "visa", maya)
+    sven = till.site.visitor("sven@example.com")
+    answer = sven.post(f"{address}/settle", data={"csrf_token": sven.token("/invoices")}, headers=JSON).get_json()
+    assert answer["outcome"] == "paid"
+    page = words(sven.get(answer["location"]))
+    assert "Somebody else has just paid this invoice. You were not charged." in page
+    assert "Thank you" not in page
+
+
 @pytest.mark.parametrize("method", ["get", "post"])
 @pytest.mark.parametrize(
     "path",
@@ -213,3 +249,25 @@ def test_no_gateway_is_called_for_a_page(till: Till, maya: Visitor) -> None:
     assert client.get(f"/invoices/{till.number}/pay").status_code == 200
     quiet_parts: Parts = quiet.extensions["portal"]
     quiet_parts.database.close()
+
+
+@pytest.mark.parametrize(
+    ("currency", "shown"),
+    [("CAD", "CA$120.00"), ("USD", "US$120.00"), ("AUD", "AU$120.00"), ("EUR", "€120.00"), ("JPY", "JP¥12,000")],
+)
+def test_the_big_amount_names_its_currency_once(till: Till, maya: Visitor, currency: str, shown: str) -> None:
+    def issue(session: Session) -> str:
+        abroad = make_location(session, "Abroad", prefix="A-", currency=currency, timezone="Asia/Tokyo")
+        return str(make_invoice(session, till.site.cast.maya, (("Massage", 1, 12_000, ()),), location=abroad).number)
+
+    number = till.site.change(issue)
+    page = maya.get(f"/invoices/{number}/pay").text
+    assert re.sub(r"<[^>]+>", "", re.search(r'class="sum">(.*?)</p>', page)[1]) == shown  # type: ignore[index]
+    till.sandbox.fault("payment_intents.confirm", "lost_before")
+    fields = till.form(maya, number)
+    amount = int(fields["amount"])
+    fields["confirmation_token"] = till.sandbox.elements_token("visa", amount=amount, currency=currency.lower())
+    answer = maya.post(f"/invoices/{number}/pay", data={**fields, "card": "new"}, headers=JSON).get_json()
+    assert answer["outcome"] == "checking"
+    page = maya.get(answer["location"]).text
+    assert re.sub(r"<[^>]+>", "", re.search(r'class="sum">(.*?)</p>', page)[1]) == shown  # type: ignore[index]
