@@ -12,10 +12,11 @@ from portal.clock import now
 from portal.gateway.configured import ACTIVE, TEST, ConfiguredGateway, chosen_gateway, keys_of
 from portal.invoices.books import locked_invoice
 from portal.invoices.tables import Invoice
-from portal.money import LARGEST_CHARGE, format_money, smallest_charge
+from portal.money import format_money
 from portal.parts import Parts
 from portal.payments import words
 from portal.payments.outcomes import Checking, Outcome, Paid
+from portal.payments.owing import check_chargeable
 from portal.payments.settle import end, outcome_of, settle
 from portal.payments.states import DEADLINE, ENDED, FIRST_LOOK, LIVE, State
 from portal.payments.steps import HOLD, is_held, live_attempt, load
@@ -201,19 +202,10 @@ def check_payable(parts: Parts, session: Session, invoice: Invoice, form: PayFor
     """Whether the invoice can be paid online now, over the amount that was shown; gives the gateway's id."""
     settings = read_settings(session)
     gateway_id = _gateway_for(parts, session, settings, invoice)
-    if invoice.voided_at is not None:
-        raise words.InvoiceIsVoid
     balance, currency = invoice.balance_cents, invoice.currency
-    if balance <= 0:
-        raise words.NothingToPay
-    amount = format_money(balance, currency, full=True)
+    check_chargeable(balance, currency, is_void=invoice.voided_at is not None)
     if (form.shown_cents, form.shown_currency.upper()) != (balance, currency):
-        raise words.AmountChanged(amount=amount)
-    if balance < smallest_charge(currency):
-        smallest = format_money(smallest_charge(currency), currency, full=True)
-        raise words.TooSmallForCards(amount=amount, smallest=smallest)
-    if balance > LARGEST_CHARGE:
-        raise words.TooLargeForCards(amount=amount)
+        raise words.AmountChanged(amount=format_money(balance, currency, full=True))
     return gateway_id
 
 

@@ -12,6 +12,12 @@ class OnlinePaymentOff(Refusal):
 
     title = _l("The clinic isn't taking payments online at the moment")
     message = _l("You have not been charged, and the invoice stays open. Pay at the front desk, or call {phone}.")
+    without_phone = _l("You have not been charged, and the invoice stays open. Please pay at the front desk.")
+
+    def __init__(self, *, phone: str) -> None:
+        super().__init__(phone=phone)
+        if not phone:
+            self.message = self.without_phone
 
 
 class InvoiceIsVoid(Refusal):
@@ -47,6 +53,13 @@ class TooLargeForCards(Refusal):
 
     title = _l("This amount is too large for one card payment. You have not been charged.")
     message = _l("Please call the front desk to pay {amount}.")
+
+
+class TooFineForCards(Refusal):
+    """A three-decimal currency, of which the gateway takes no last digit but 0."""
+
+    title = _l("Cards can't be charged this exact amount. You have not been charged.")
+    message = _l("The card processor takes no third decimal. Please pay {amount} at the front desk.")
 
 
 class FormUsedUp(Refusal):

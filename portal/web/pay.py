@@ -16,11 +16,13 @@ from wtforms.validators import InputRequired, Length, Regexp
 
 from portal.cards import brand_name
 from portal.errors import Refusal
+from portal.gateway.configured import TEST
 from portal.invoices.reading import large, long_day, weekday
-from portal.money import LARGEST_CHARGE, format_money, smallest_charge
+from portal.money import format_money
 from portal.parts import parts
 from portal.payments import words
 from portal.payments.outcomes import Checking, Declined, NeedsAction, Outcome, Paid
+from portal.payments.owing import check_chargeable
 from portal.payments.pay import PayerRef, PayForm
 from portal.payments.pay import pay as pay_invoice
 from portal.payments.reading import AttemptStatus, CardChoice, Payable, attempt_status, card_choices, payable
@@ -93,20 +95,10 @@ def _payable(number: str) -> Payable:
 
 def _refuse_what_cannot_be_paid(invoice: Payable) -> None:
     """The sentences that a person reads instead of a form. The flow checks again, under lock."""
-    if not settings().portal_takes_payments or invoice.gateway_id is None:
+    rehearsal = parts().config.production and invoice.mode == TEST
+    if not settings().portal_takes_payments or invoice.gateway_id is None or rehearsal:
         raise words.OnlinePaymentOff(phone=settings().text("clinic_phone"))
-    if parts().config.production and invoice.mode == "test":
-        raise words.OnlinePaymentOff(phone=settings().text("clinic_phone"))
-    if invoice.is_void:
-        raise words.InvoiceIsVoid
-    if invoice.balance_cents <= 0:
-        raise words.NothingToPay
-    amount = format_money(invoice.balance_cents, invoice.currency, full=True)
-    if invoice.balance_cents < smallest_charge(invoice.currency):
-        smallest = format_money(smallest_charge(invoice.currency), invoice.currency, full=True)
-        raise words.TooSmallForCards(amount=amount, smallest=smallest)
-    if invoice.balance_cents > LARGEST_CHARGE:
-        raise words.TooLargeForCards(amount=amount)
+    check_chargeable(invoice.balance_cents, invoice.currency, is_void=invoice.is_void)
 
 
 @bp.get("/invoices/<number>/pay")

@@ -10,9 +10,11 @@ from sqlalchemy.orm import Session
 
 from portal import create_app
 from portal.config import Config
+from portal.errors import Refusal
 from portal.gateway.stripe import StripeConnector
 from portal.invariants import broken_invariants
 from portal.parts import Parts
+from portal.payments.owing import check_chargeable
 from portal.payments.tables import PaymentAttempt
 from portal.sandbox import Sandbox
 from tests.makers import make_gateway, make_invoice, make_location
@@ -271,3 +273,27 @@ def test_the_big_amount_names_its_currency_once(till: Till, maya: Visitor, curre
     assert answer["outcome"] == "checking"
     page = maya.get(answer["location"]).text
     assert re.sub(r"<[^>]+>", "", re.search(r'class="sum">(.*?)</p>', page)[1]) == shown  # type: ignore[index]
+
+
+@pytest.mark.promise("O4")
+def test_a_clinic_without_a_phone_sends_patients_to_the_desk(till: Till, maya: Visitor) -> None:
+    till.site.setting("clinic_phone", "")
+    till.site.setting("accept_payments_in_portal", "no")
+    told = words(maya.get(f"/invoices/{till.number}/pay"))
+    assert "Please pay at the front desk." in told
+    assert "or call" not in told
+
+
+@pytest.mark.parametrize(
+    ("cents", "currency", "told"),
+    [
+        (49, "CAD", "too small for a card payment"),
+        (100_000_000, "CAD", "too large for one card payment"),
+        (12_345, "KWD", "takes no third decimal"),
+    ],
+)
+def test_an_amount_that_no_card_can_be_charged_has_its_sentence(cents: int, currency: str, told: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        check_chargeable(cents, currency, is_void=False)
+    assert told in f"{caught.value.heading} {caught.value.text}"
+    check_chargeable(12_340, "KWD", is_void=False)
