@@ -76,7 +76,7 @@ def create_app(config: "Config | None" = None, *, connect: "Callable[[str], Gate
         app.register_blueprint(module.bp)
     csrf.exempt(hooks.bp)
     access.check_that_every_route_has_a_rule(app)
-    app.wsgi_app = proxy.behind_proxies(app.wsgi_app, config)  # type: ignore[method-assign]
+    app.wsgi_app = proxy.behind_proxies(app.wsgi_app, config)  # type: ignore[method-assign]  # as Flask documents it
     return app
 
 

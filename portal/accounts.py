@@ -219,7 +219,7 @@ def tidy_email(text: str) -> str:
 class Mails(MailUtil):
     """Queues Flask-Security's mails in our outbox, in the session of the request that asks for them."""
 
-    KINDS = {"reset_instructions": "password_reset", "reset_notice": "password_changed"}  # noqa: RUF012
+    KINDS = {"reset_instructions": "password_reset", "reset_notice": "password_changed"}  # noqa: RUF012  read, never changed
 
     def __init__(
         self, app: Flask, session: Callable[[], RequestSession], vault: Vault, link: Callable[[str], str]

@@ -50,4 +50,4 @@ def forget_tries(database: Database, key: str | None = None) -> int:
     """Forget one key's tries, or every window that has closed."""
     which = TryCount.key == key if key is not None else TryCount.expires_at <= now()
     with database.transaction() as session:
-        return int(session.execute(delete(TryCount).where(which)).rowcount)  # type: ignore[attr-defined]
+        return int(session.execute(delete(TryCount).where(which)).rowcount)  # type: ignore[attr-defined]  # a DELETE gives a CursorResult

@@ -87,7 +87,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         extensions=["jinja2.ext.i18n"],
     )
-    environment.install_null_translations(newstyle=True)  # type: ignore[attr-defined]
+    environment.install_null_translations(newstyle=True)  # type: ignore[attr-defined]  # the i18n extension adds it
     return environment
 
 
@@ -117,7 +117,7 @@ def written(letter: Letter, settings: Settings, mail_url: str, base_url: str) ->
         message["Auto-Submitted"] = "auto-generated"
         message.set_content(body.strip() + "\n")
         message.add_alternative(html, subtype="html")
-    except Exception as error:
+    except Exception as error:  # whatever a template or an address trips over, the letters behind it still go
         raise BadMail(type(error).__name__) from error
     return message
 

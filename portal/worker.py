@@ -89,6 +89,6 @@ class Worker:
             return bool(work(self._parts))
         except OperationalError as error:
             log.warning("the database does not answer: %s", type(error).__name__)
-        except Exception:
+        except Exception:  # what one round was about is taken again later; the worker itself must live
             log.exception("a round of work failed")
         return False

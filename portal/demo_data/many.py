@@ -147,7 +147,7 @@ def _reserve_ids(session: Session, table: type[Base], count: int) -> list[int]:
 
 def _insert(session: Session, table: type[Base], rows: list[Row]) -> None:
     if rows:
-        session.execute(insert(table.__table__), rows)  # type: ignore[arg-type]
+        session.execute(insert(table.__table__), rows)  # type: ignore[arg-type]  # typed FromClause; of a mapped class it is a Table
 
 
 class _Batch:

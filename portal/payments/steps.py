@@ -33,7 +33,7 @@ def step(session: Session, attempt_id: UUID, to: State, **also: object) -> bool:
         .execution_options(synchronize_session=False)
     )
     session.expire_all()
-    return bool(taken.rowcount)  # type: ignore[attr-defined]
+    return bool(taken.rowcount)  # type: ignore[attr-defined]  # an UPDATE gives a CursorResult
 
 
 def load(parts: Parts, attempt_id: UUID) -> PaymentAttempt:
@@ -101,7 +101,7 @@ def keep_intent(parts: Parts, attempt_id: UUID, intent_id: str) -> bool:
             .where(PaymentAttempt.id == attempt_id, PaymentAttempt.state == State.CREATED)
             .values(intent_id=intent_id)
         )
-    return bool(kept.rowcount)  # type: ignore[attr-defined]
+    return bool(kept.rowcount)  # type: ignore[attr-defined]  # an UPDATE gives a CursorResult
 
 
 def fail(parts: Parts, attempt_id: UUID, reason: str) -> bool:

@@ -37,7 +37,7 @@ def rule_of(view: Callable[..., Any]) -> str | None:
 
 def _wears(rule: str, guarded: Callable[..., Any], view: Callable[..., Any]) -> Any:
     assert rule_of(view) is None, f"{view.__name__} has a rule already"
-    guarded.access_rule = rule  # type: ignore[attr-defined]
+    guarded.access_rule = rule  # type: ignore[attr-defined]  # a mark on the view
     return guarded
 
 

@@ -256,8 +256,8 @@ def _configure(app: Flask, wired: Parts) -> None:
         SECURITY_CLI_USERS_NAME=None,
         SECURITY_CLI_ROLES_NAME=None,
         SECURITY_LOGIN_USER_TEMPLATE="auth/sign_in.html",
-        SECURITY_FORGOT_PASSWORD_TEMPLATE="auth/forgot.html",  # noqa: S106
-        SECURITY_RESET_PASSWORD_TEMPLATE="auth/reset.html",  # noqa: S106
+        SECURITY_FORGOT_PASSWORD_TEMPLATE="auth/forgot.html",  # noqa: S106  a template, no password
+        SECURITY_RESET_PASSWORD_TEMPLATE="auth/reset.html",  # noqa: S106  a template, no password
         **{f"SECURITY_MSG_{name}": (text, "error") for name, text in _SAYS.items()},
     )
     app.config["SECURITY_MSG_PASSWORD_RESET_REQUEST"] = (_SAYS["PASSWORD_RESET_REQUEST"], "ok")

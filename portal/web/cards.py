@@ -46,7 +46,6 @@ _CARDS = (
     )
     .where(_cards.payer_id == bindparam("payer"), _cards.removed_at.is_(None))
     .order_by(_cards.is_usual.desc(), _cards.id.desc())
-    .limit(50)
 )
 
 

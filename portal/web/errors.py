@@ -122,7 +122,7 @@ def broken(error: Exception) -> ResponseReturnValue:
         if wants_json():
             return said(500, _("Sorry, that didn't work"), _("Reference %(reference)s", reference=reference))
         return page("500", 500, reference=reference)
-    except Exception:
+    except Exception:  # the last page there is: it must come, whatever broke the one before
         log.exception("%s: the page about it failed too", reference)
         _without_database()
         return page("500", 500, reference=reference)

@@ -9,8 +9,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal import create_app
+from portal.cards import Consent, keep_card
+from portal.clock import now
 from portal.config import Config
 from portal.errors import Refusal
+from portal.gateway import CardLook
 from portal.gateway.stripe import StripeConnector
 from portal.invariants import broken_invariants
 from portal.parts import Parts
@@ -297,3 +300,16 @@ def test_an_amount_that_no_card_can_be_charged_has_its_sentence(cents: int, curr
         check_chargeable(cents, currency, is_void=False)
     assert told in f"{caught.value.heading} {caught.value.text}"
     check_chargeable(12_340, "KWD", is_void=False)
+
+
+@pytest.mark.promise("P8")
+def test_every_card_that_is_kept_can_be_seen_and_removed(till: Till, maya: Visitor) -> None:
+    def keep_sixty(session: Session) -> None:
+        for number in range(60):
+            look = CardLook("card", brand="visa", funding="credit", last4=f"{number:04}", exp_month=1, exp_year=2040)
+            keep_card(session, till.site.parts.vault, payer_id=till.site.cast.maya.id, gateway_id=1, mode="test",
+                      method_id=f"pm_{number}", card=look, consent=Consent("2026-11", now(), None))  # fmt: skip
+
+    till.site.change(keep_sixty)
+    page = maya.get("/cards").text
+    assert len(re.findall(r'action="/cards/[0-9a-f]+/remove"', page)) == 60

@@ -302,6 +302,6 @@ def read_key(text: str) -> Key | None:
     """The place in a list that a link names; None for one that no page of ours wrote, which starts at the top."""
     try:
         found = _KEY.fullmatch(urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii"))
-        return Key(datetime.strptime(found[1], "%Y%m%d").date(), int(found[2])) if found else None  # noqa: DTZ007
+        return Key(datetime.strptime(found[1], "%Y%m%d").date(), int(found[2])) if found else None  # noqa: DTZ007  a day has no zone
     except ValueError:
         return None
