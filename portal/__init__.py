@@ -37,6 +37,7 @@ def create_app(config: "Config | None" = None, *, connect: "Callable[[str], Gate
         headers,
         health,
         hooks,
+        invitations,
         invoices,
         limits,
         look,
@@ -45,6 +46,8 @@ def create_app(config: "Config | None" = None, *, connect: "Callable[[str], Gate
         programs,
         proxy,
         scope,
+        second_factor,
+        sign_up,
         start,
     )
 
@@ -72,8 +75,9 @@ def create_app(config: "Config | None" = None, *, connect: "Callable[[str], Gate
     auth.init(app, parts)
     errors.init(app)
     look.init(app)
-    for module in (start, health, invoices, pay, cards, programs, office, hooks):
+    for module in (start, health, invoices, pay, cards, programs, hooks, second_factor, invitations, sign_up):
         app.register_blueprint(module.bp)
+    office.init(app)
     csrf.exempt(hooks.bp)
     access.check_that_every_route_has_a_rule(app)
     app.wsgi_app = proxy.behind_proxies(app.wsgi_app, config)  # type: ignore[method-assign]  # as Flask documents it

@@ -7,7 +7,7 @@ ending the row ends the sign-in, whoever holds a copy of the cookie, and nobody 
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import Any
@@ -31,10 +31,12 @@ from portal.errors import Refusal
 from portal.invoices.reading import Payee, Payer
 from portal.outbox import queue_mail
 from portal.people import PATIENT, ROLES, Patient, PayerLink, SignIn, User
+from portal.permissions import May, may
 from portal.vault import Vault
 
 LONGEST_SIGN_IN = timedelta(hours=12)
 RESET_WITHIN = timedelta(hours=2)
+FRESH = timedelta(minutes=5)
 SHORTEST_PASSWORD = 10
 LONGEST_PASSWORD = 128
 
@@ -63,11 +65,23 @@ class Person(UserMixin):
     sign_in_id: int
     given_name: str
     payees: tuple[Payee, ...]
+    has_factor: bool = False
+    factor_at: datetime | None = None
+    confirmed_at: datetime | None = None
     active: bool = True
 
     @property
     def is_staff(self) -> bool:
         return self.role != PATIENT
+
+    def may(self, permission: May) -> bool:
+        """Whether their role allows it."""
+        return may(self.role, permission)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether they typed their password a moment ago; what is delicate asks again after that."""
+        return self.confirmed_at is not None and now() - self.confirmed_at < FRESH
 
     @cached_property
     def payer(self) -> Payer:
@@ -93,6 +107,9 @@ _SIGNED_IN = (
         _payees.c.given_name,
         _payees.c.family_name,
         _payer_links.sees_lines,
+        _users.totp_set_up_at,
+        _sign_ins.factor_at,
+        _sign_ins.confirmed_at,
     )
     .select_from(SignIn.__table__)
     .join(User.__table__, _users.id == _sign_ins.user_id)
@@ -123,10 +140,17 @@ def find_signed_in(connection: Connection, token: str, uniquifier: str) -> Perso
     first = rows[0]
     payees = tuple(
         Payee(payee_id, f"{given} {family}", sees_lines)
-        for *_rest, payee_id, given, family, sees_lines in rows
+        for payee_id, given, family, sees_lines in (row[8:12] for row in rows)
         if payee_id is not None
     )
-    return Person(*first[:7], given_name=first[7] or first[2], payees=payees)
+    return Person(
+        *first[:7],
+        given_name=first[7] or first[2],
+        payees=payees,
+        has_factor=first[12] is not None,
+        factor_at=first[13],
+        confirmed_at=first[14],
+    )
 
 
 def begin_sign_in(session: Session, user_id: int) -> str:
@@ -134,10 +158,25 @@ def begin_sign_in(session: Session, user_id: int) -> str:
     token = secrets.token_urlsafe(32)
     moment = now()
     session.add(
-        SignIn(token_hash=_hash_of(token), user_id=user_id, started_at=moment, expires_at=moment + LONGEST_SIGN_IN)
+        SignIn(
+            token_hash=_hash_of(token),
+            user_id=user_id,
+            started_at=moment,
+            expires_at=moment + LONGEST_SIGN_IN,
+            confirmed_at=moment,
+        )
     )
     session.flush()
     return token
+
+
+def confirm_sign_in(session: Session, sign_in_id: int, *, factor: bool = False) -> None:
+    """Write down that the person has just typed their password; or, with `factor`, given their second factor."""
+    moment = now()
+    values = {"factor_at": moment} if factor else {"confirmed_at": moment}
+    session.execute(
+        update(SignIn).where(SignIn.id == sign_in_id).values(**values).execution_options(synchronize_session=False)
+    )
 
 
 def end_sign_in(session: Session, token: str) -> None:

@@ -1,6 +1,6 @@
 """The clinic's own facts: its locations, practitioners, services and taxes."""
 
-from sqlalchemy import CheckConstraint, ForeignKey, String, Text
+from sqlalchemy import CheckConstraint, ForeignKey, String, Text, true
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from portal.db import Base, upsert
@@ -25,6 +25,10 @@ class Location(Base):
     invoice_prefix: Mapped[str] = mapped_column(String(12), default="")
     next_invoice_number: Mapped[int] = mapped_column(default=1)
     payment_terms_days: Mapped[int] = mapped_column(default=14)
+    # The hours of its schedule, in minutes since midnight there, on whole quarter hours.
+    opens_minute: Mapped[int] = mapped_column(default=8 * 60, server_default="480")
+    closes_minute: Mapped[int] = mapped_column(default=18 * 60, server_default="1080")
+    active: Mapped[bool] = mapped_column(default=True, server_default=true())
 
 
 class Practitioner(Base):
@@ -50,6 +54,7 @@ class Tax(Base):
     rate_per_100k: Mapped[int]
     compound: Mapped[bool] = mapped_column(default=False)
     position: Mapped[int] = mapped_column(default=0)
+    active: Mapped[bool] = mapped_column(default=True, server_default=true())
 
 
 class Service(Base):
@@ -61,6 +66,8 @@ class Service(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(160), unique=True)
     price_cents: Mapped[int]
+    # How long a visit for it takes; a product takes none.
+    duration_minutes: Mapped[int] = mapped_column(default=30, server_default="30")
     is_product: Mapped[bool] = mapped_column(default=False)
     active: Mapped[bool] = mapped_column(default=True)
 

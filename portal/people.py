@@ -1,10 +1,23 @@
 """People: patients, who pays for whom, the accounts they sign in with, and the loaders that authorise."""
 
+import unicodedata
 from datetime import date, datetime
 from typing import Any
 
 from flask_security.core import UserMixin
-from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, String, or_, select
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ColumnElement,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    Text,
+    event,
+    or_,
+    select,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.db import Base, Utc
@@ -18,17 +31,41 @@ class Patient(Base):
     """A person on the clinic's file: someone treated, or someone who pays for them."""
 
     __tablename__ = "patients"
+    __table_args__ = (Index("uq_patients_reference", "reference", unique=True),)
+
     id: Mapped[int] = mapped_column(primary_key=True)
     given_name: Mapped[str] = mapped_column(String(80))
     family_name: Mapped[str] = mapped_column(String(80))
     email: Mapped[str] = mapped_column(String(254), default="", index=True)
     phone: Mapped[str] = mapped_column(String(40), default="")
     birth_date: Mapped[date | None]
+    address: Mapped[str] = mapped_column(Text, default="", server_default="")
+    # The clinic's own number for them, from the system it had before; imports find people by it.
+    reference: Mapped[str | None] = mapped_column(String(40))
+    # "lindqvist maya": what a search by name looks through. Kept in step with the names whenever they are saved.
+    search_key: Mapped[str] = mapped_column(String(170), default="", server_default="", index=True)
     created_at: Mapped[datetime] = mapped_column(Utc)
 
     @property
     def name(self) -> str:
         return f"{self.given_name} {self.family_name}"
+
+    @property
+    def list_name(self) -> str:
+        """ "Lindqvist, Maya", as the office sorts people."""
+        return f"{self.family_name}, {self.given_name}" if self.given_name else self.family_name
+
+
+def folded(text: str) -> str:
+    """Letters without accents and case, so that "etienne" finds Étienne."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    return " ".join("".join(mark for mark in decomposed if not unicodedata.combining(mark)).split())
+
+
+@event.listens_for(Patient, "before_insert")
+@event.listens_for(Patient, "before_update")
+def _keep_search_key(_mapper: Any, _connection: Any, patient: Patient) -> None:
+    patient.search_key = folded(f"{patient.family_name} {patient.given_name}")[:170]
 
 
 class PayerLink(Base):
@@ -40,6 +77,7 @@ class PayerLink(Base):
     payer_id: Mapped[int] = mapped_column(ForeignKey(Patient.id), primary_key=True)
     patient_id: Mapped[int] = mapped_column(ForeignKey(Patient.id), primary_key=True, index=True)
     sees_lines: Mapped[bool] = mapped_column(default=False)
+    relation: Mapped[str] = mapped_column(String(40), default="", server_default="")
     created_at: Mapped[datetime] = mapped_column(Utc)
 
 
@@ -68,6 +106,10 @@ class User(Base, UserMixin):
     fs_uniquifier: Mapped[str] = mapped_column(String(64), unique=True)
     patient_id: Mapped[int | None] = mapped_column(ForeignKey(Patient.id), unique=True)
     created_at: Mapped[datetime] = mapped_column(Utc)
+    # The second factor: a shared key for six-digit codes, sealed, and the last time step whose code was used up.
+    totp_sealed: Mapped[str | None] = mapped_column(Text)
+    totp_set_up_at: Mapped[datetime | None] = mapped_column(Utc)
+    totp_last_step: Mapped[int | None] = mapped_column(BigInteger)
 
     @property
     def roles(self) -> list[Any]:  # type: ignore[override]  # a list there, a view of `role` here
@@ -90,3 +132,80 @@ class SignIn(Base):
     started_at: Mapped[datetime] = mapped_column(Utc)
     expires_at: Mapped[datetime] = mapped_column(Utc)
     ended_at: Mapped[datetime | None] = mapped_column(Utc)
+    # When the second factor was given in this sign-in, and when the password was last typed in it.
+    factor_at: Mapped[datetime | None] = mapped_column(Utc)
+    confirmed_at: Mapped[datetime | None] = mapped_column(Utc)
+
+
+class RecoveryCode(Base):
+    """A code that stands in once for the second factor, kept as a hash."""
+
+    __tablename__ = "recovery_codes"
+    __table_args__ = (Index("uq_recovery_codes_code", "user_id", "code_hash", unique=True),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey(User.id))
+    code_hash: Mapped[str] = mapped_column(String(64))
+    made_at: Mapped[datetime] = mapped_column(Utc)
+    used_at: Mapped[datetime | None] = mapped_column(Utc)
+
+
+class Passkey(Base):
+    """A passkey (WebAuthn) of an account: its public half."""
+
+    __tablename__ = "passkeys"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey(User.id), index=True)
+    name: Mapped[str] = mapped_column(String(80))
+    credential_id: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    public_key: Mapped[bytes] = mapped_column(LargeBinary)
+    sign_count: Mapped[int] = mapped_column(BigInteger, default=0)
+    made_at: Mapped[datetime] = mapped_column(Utc)
+    last_used_at: Mapped[datetime | None] = mapped_column(Utc)
+
+
+class Invitation(Base):
+    """A single-use link with which one person makes their account: a patient on file, or a member of staff.
+
+    The link's token is kept as a hash. At most one invitation to an address is open.
+    """
+
+    __tablename__ = "invitations"
+    __table_args__ = (
+        CheckConstraint(f"role IN {ROLES}", name="role_is_known"),
+        CheckConstraint("(role = 'patient') = (patient_id IS NOT NULL)", name="patients_alone_have_a_patient"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    email: Mapped[str] = mapped_column(String(254), index=True)
+    name: Mapped[str] = mapped_column(String(160))
+    role: Mapped[str] = mapped_column(String(20))
+    patient_id: Mapped[int | None] = mapped_column(ForeignKey(Patient.id), index=True)
+    invited_by: Mapped[int | None] = mapped_column(ForeignKey(User.id))
+    invited_at: Mapped[datetime] = mapped_column(Utc)
+    expires_at: Mapped[datetime] = mapped_column(Utc)
+    used_at: Mapped[datetime | None] = mapped_column(Utc)
+    revoked_at: Mapped[datetime | None] = mapped_column(Utc)
+
+
+class SignUp(Base):
+    """Somebody who asked for an account. It attaches to no patient by name or typed email alone (P1)."""
+
+    __tablename__ = "sign_ups"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    email: Mapped[str] = mapped_column(String(254), index=True)
+    given_name: Mapped[str] = mapped_column(String(80))
+    family_name: Mapped[str] = mapped_column(String(80))
+    birth_date: Mapped[date | None]
+    phone: Mapped[str] = mapped_column(String(40), default="")
+    asked_at: Mapped[datetime] = mapped_column(Utc)
+    expires_at: Mapped[datetime] = mapped_column(Utc)
+    proved_at: Mapped[datetime | None] = mapped_column(Utc)
+    password: Mapped[str | None] = mapped_column(String(255))
+    decided_at: Mapped[datetime | None] = mapped_column(Utc)
+    decided_by: Mapped[int | None] = mapped_column(ForeignKey(User.id))
+    patient_id: Mapped[int | None] = mapped_column(ForeignKey(Patient.id))

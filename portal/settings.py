@@ -14,6 +14,7 @@ from flask_babel import lazy_gettext as _l
 from sqlalchemy import Connection, LargeBinary, String, Text, cast, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from portal.audit import record
 from portal.clock import now
 from portal.db import Base, Utc
 from portal.errors import Refusal
@@ -187,8 +188,11 @@ def unreadable_rows(connection: Connection | Session) -> list[str]:
     return [name for name, readable in rows if readable is None]
 
 
-def change_setting(session: Session, key: str, value: str) -> tuple[str, str]:
-    """Set one key; gives what stood before and what stands now. Raises UnknownSetting or BadSetting."""
+def change_setting(session: Session, key: str, value: str, *, by: int | None = None) -> tuple[str, str]:
+    """Set one key; gives what stood before and what stands now. Raises UnknownSetting or BadSetting.
+
+    Who changed it stands in the audit log; `by` None is the command line.
+    """
     spec = KEYS.get(key)
     if spec is None:
         raise UnknownSetting(key=key)
@@ -198,5 +202,7 @@ def change_setting(session: Session, key: str, value: str) -> tuple[str, str]:
         raise BadSetting(key=key, kind=spec.kind, value=repr(value)) from None
     before = read_settings(session).values[key]
     session.merge(Setting(key=key, value=after, updated_at=now()))
+    if after != before:
+        record(session, "setting.changed", key, by=by, before=before, after=after)
     session.flush()
     return before, after

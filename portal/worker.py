@@ -13,6 +13,7 @@ from types import FrameType
 
 from sqlalchemy.exc import OperationalError
 
+from portal.audit import chain_entries
 from portal.cards import let_go_of_removed_cards
 from portal.limits import forget_tries
 from portal.mail import deliver_waiting_mail
@@ -40,7 +41,13 @@ def work_once(parts: Parts) -> int:
 
 def sweep_once(parts: Parts) -> int:
     """One round of looking after what was left open, without any webhook; gives how much was looked at."""
+    chain_audit(parts)
     return sweep(parts) + let_go_of_removed_cards(parts)
+
+
+def chain_audit(parts: Parts) -> int:
+    """One round of chaining the audit log; gives how many entries were linked."""
+    return chain_entries(parts.database)
 
 
 def tidy(parts: Parts) -> None:
@@ -74,7 +81,7 @@ class Worker:
         done = [self._did(follow_hints), self._did(deliver_waiting_mail)]
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + SWEEP_EVERY_S
-            done += [self._did(sweep), self._did(let_go_of_removed_cards)]
+            done += [self._did(sweep), self._did(let_go_of_removed_cards), self._did(chain_audit)]
         if time.monotonic() >= self._next_tidy:
             self._next_tidy = time.monotonic() + TIDY_EVERY_S
             self._did(tidy)

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from portal.clinic import Location, Practitioner
@@ -19,7 +19,7 @@ from portal.invoices.books import Line, TaxRate, issue_invoice, take_receipt_num
 from portal.invoices.tables import Invoice
 from portal.payments.states import DEADLINE, FIRST_LOOK, State
 from portal.payments.tables import Payment, PaymentAttempt
-from portal.people import PATIENT, Patient, PayerLink, User
+from portal.people import PATIENT, Patient, PayerLink, SignIn, User
 from portal.vault import Vault, new_key, parse_key
 
 GST = TaxRate("GST", 5_000)
@@ -238,6 +238,8 @@ class Cast:
     stranger: Patient
     stranger_user: User
     clerk: User
+    bookkeeper: User
+    therapist: User
     administrator: User
 
 
@@ -260,7 +262,20 @@ def make_cast(session: Session, password_hash: str | None = None) -> Cast:
         stranger=stranger,
         stranger_user=make_user(session, "jonas@example.com", PATIENT, stranger, password_hash),
         clerk=make_user(session, "dana@example.com", "front_desk", None, password_hash, "Dana Whitlock"),
+        bookkeeper=make_user(session, "ines@example.com", "billing", None, password_hash, "Inès Bouchard"),
+        therapist=make_user(session, "liam@example.com", "practitioner", None, password_hash, "Liam Tremblay"),
         administrator=make_user(session, "marc@example.com", "administrator", None, password_hash, "Marc Oduya"),
+    )
+
+
+def give_second_factor(session: Session, email: str) -> None:
+    """As if whoever is signed in with this address had given their second factor, in every browser of theirs."""
+    whose = select(User.id).where(User.email == email, User.role != PATIENT)
+    session.execute(
+        update(SignIn)
+        .where(SignIn.user_id.in_(whose), SignIn.ended_at.is_(None))
+        .values(factor_at=now())
+        .execution_options(synchronize_session=False)
     )
 
 

@@ -13,12 +13,12 @@ PORTAL = ROOT / "portal"
 LAYERS: list[set[str]] = [
     {"", "cli", "web", "worker", "demo", "migrations"},
     {"demo_data", "invariants", "tables"},
-    {"accounts", "payments", "invoices", "cards", "mail"},
+    {"accounts", "checkout", "payments", "refunds", "invoices", "cards", "mail", "imports", "schedule"},
     {"parts"},
     {"webhooks", "gateway", "people", "clinic", "settings"},
-    {"outbox", "limits"},
+    {"outbox", "limits", "audit"},
     {"db", "vault", "config"},
-    {"money", "errors", "clock", "logs"},
+    {"money", "errors", "clock", "logs", "permissions"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

@@ -81,6 +81,9 @@ class Credentials(Base):
     previous_webhook_secret_sealed: Mapped[str | None] = mapped_column(Text)
     previous_webhook_secret_until: Mapped[datetime | None] = mapped_column(Utc)
     changed_at: Mapped[datetime] = mapped_column(Utc)
+    # When both keys were last tried together at the gateway, and the webhook endpoint that this product made there.
+    tested_at: Mapped[datetime | None] = mapped_column(Utc)
+    webhook_endpoint: Mapped[str | None] = mapped_column(String(255))
 
 
 # --- setting one up -------------------------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ by it.
 """
 
 from datetime import date, datetime
+from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, String, Text, text
+from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, String, Text, Uuid, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.clinic import Location, Practitioner, Service
@@ -29,6 +30,12 @@ class Invoice(Base):
               sqlite_where=text("balance_cents > 0")),
         Index("ix_invoices_closed", "patient_id", "service_on", "id", postgresql_where=text("balance_cents <= 0"),
               sqlite_where=text("balance_cents <= 0")),
+        # At most one invoice that is not void for an appointment; a checkout pressed twice makes one invoice.
+        Index("uq_invoices_appointment", "appointment_id", unique=True,
+              sqlite_where=text("voided_at IS NULL"), postgresql_where=text("voided_at IS NULL")),
+        Index("uq_invoices_request", "request_id", unique=True),
+        # Invoice Search walks these, newest first, by key: (date, id), within whatever it is narrowed to.
+        Index("ix_invoices_day", "service_on", "id"),
     )  # fmt: skip
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -47,6 +54,12 @@ class Invoice(Base):
     last_paid_at: Mapped[datetime | None] = mapped_column(Utc)
     voided_at: Mapped[datetime | None] = mapped_column(Utc)
     void_reason: Mapped[str] = mapped_column(Text, default="", server_default="")
+    voided_by: Mapped[int | None] = mapped_column(ForeignKey(User.id))
+    appointment_id: Mapped[int | None] = mapped_column(ForeignKey("appointments.id"))
+    request_id: Mapped[UUID | None] = mapped_column(Uuid)
+    created_by: Mapped[int | None] = mapped_column(ForeignKey(User.id))
+    # "Email invoice to patient" was ticked at checkout.
+    email_wanted: Mapped[bool] = mapped_column(default=False, server_default=false())
     balance_cents: Mapped[int] = mapped_column(Computed(BALANCE, persisted=True))
 
 
@@ -83,7 +96,10 @@ class Adjustment(Base):
     """A credit (negative) or an extra amount owed (positive), with its reason. Appended, never changed."""
 
     __tablename__ = "adjustments"
-    __table_args__ = (CheckConstraint("amount_cents <> 0", name="amount_is_not_zero"),)
+    __table_args__ = (
+        CheckConstraint("amount_cents <> 0", name="amount_is_not_zero"),
+        Index("uq_adjustments_request", "request_id", unique=True),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     invoice_id: Mapped[int] = mapped_column(ForeignKey(Invoice.id), index=True)
@@ -91,3 +107,4 @@ class Adjustment(Base):
     reason: Mapped[str] = mapped_column(Text)
     made_at: Mapped[datetime] = mapped_column(Utc)
     made_by: Mapped[int | None] = mapped_column(ForeignKey(User.id))
+    request_id: Mapped[UUID | None] = mapped_column(Uuid)

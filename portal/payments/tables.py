@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, Text, Uuid, text
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, Text, Uuid, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.db import Base, Utc
@@ -14,7 +14,15 @@ from portal.payments.states import LIVE, State
 from portal.people import Patient, User
 
 IS_LIVE = "state IN ({})".format(", ".join(f"'{state}'" for state in sorted(LIVE)))
-KINDS = ("card", "cash", "cheque", "e-transfer", "insurance", "other")
+KINDS = ("card", "cash", "cheque", "debit", "e-transfer", "insurance", "other")
+"""What somebody paid with. `debit` is a card on the clinic's own terminal, which this product does not know."""
+
+NATURES = ("payment", "refund", "refund failed", "reversal", "dispute", "reinstatement")
+"""What a row of posted money is. A refund sends money back; a reversal corrects the books and moves none; a refund
+that failed at the bank is booked back; a dispute takes a charge back, a reinstatement returns it."""
+
+CHANNELS = ("portal", "desk", "link")
+CASES = ("overpaid", "refund_due", "refund_pending", "refund_expected", "dispute")
 
 
 class PaymentAttempt(Base):
@@ -49,6 +57,7 @@ class PaymentAttempt(Base):
     order: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     # What the newest confirmation was made with, and which one it is.
     means: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    channel: Mapped[str] = mapped_column(String(10), default="portal", server_default="portal")
     confirmations: Mapped[int] = mapped_column(default=0)
     save_card: Mapped[bool] = mapped_column(default=False)
     card_brand: Mapped[str | None] = mapped_column(String(40))
@@ -64,6 +73,11 @@ class PaymentAttempt(Base):
     needs_person: Mapped[str | None] = mapped_column(Text)
 
 
+def _nature(context: Any) -> str:
+    """What a row is that doesn't say so: received money, or money that went back."""
+    return "payment" if context.get_current_parameters()["amount_cents"] > 0 else "refund"
+
+
 class Payment(Base):
     """Posted money on an invoice, signed: refunds and reversals are negative. Appended, never changed."""
 
@@ -71,9 +85,17 @@ class Payment(Base):
     __table_args__ = (
         CheckConstraint("amount_cents <> 0", name="amount_is_not_zero"),
         CheckConstraint(f"kind IN {KINDS}", name="kind_is_known"),
+        CheckConstraint(f"nature IN {NATURES}", name="nature_is_known"),
+        CheckConstraint(
+            "(nature IN ('payment', 'refund failed', 'reinstatement')) = (amount_cents > 0)",
+            name="nature_fits_the_sign",
+        ),
         Index("uq_payments_charge", "gateway_id", "charge_id", unique=True,
-              sqlite_where=text("amount_cents > 0"), postgresql_where=text("amount_cents > 0")),
-        Index("uq_payments_refund", "gateway_id", "refund_id", unique=True),
+              sqlite_where=text("nature = 'payment'"), postgresql_where=text("nature = 'payment'")),
+        Index("uq_payments_refund", "gateway_id", "refund_id", "nature", unique=True),
+        Index("uq_payments_request", "request_id", unique=True),
+        Index("ix_payments_received", "received_at", "id"),
+        Index("ix_payments_reverses", "reverses_id"),
         Index("uq_payments_attempt", "attempt_id", unique=True),
         Index("ix_payments_invoice", "invoice_id"),
     )  # fmt: skip
@@ -84,6 +106,9 @@ class Payment(Base):
     payer_id: Mapped[int | None] = mapped_column(ForeignKey(Patient.id))
     attempt_id: Mapped[UUID | None] = mapped_column(ForeignKey(PaymentAttempt.id))
     gateway_id: Mapped[int | None] = mapped_column(ForeignKey(ConfiguredGateway.id))
+    nature: Mapped[str] = mapped_column(String(16), default=_nature, server_default="payment")
+    channel: Mapped[str] = mapped_column(String(10), default="desk", server_default="desk")
+    request_id: Mapped[UUID | None] = mapped_column(Uuid)
     kind: Mapped[str] = mapped_column(String(20))
     amount_cents: Mapped[int]
     currency: Mapped[str] = mapped_column(String(3))
@@ -99,12 +124,17 @@ class Payment(Base):
 
 
 class Case(Base):
-    """Something about money that a person must put right, with the exact amount that it covers."""
+    """Something about money that a person must put right, with the exact amount that it covers.
+
+    `matched_cents` of it has come to pass already: refunds that arrived at the gateway. A case closes by itself when
+    all of it has, and opens again when such a refund fails.
+    """
 
     __tablename__ = "cases"
     __table_args__ = (
-        CheckConstraint("kind IN ('overpaid', 'refund_due')", name="kind_is_known"),
+        CheckConstraint(f"kind IN {CASES}", name="kind_is_known"),
         CheckConstraint("amount_cents > 0", name="amount_is_positive"),
+        CheckConstraint("matched_cents BETWEEN 0 AND amount_cents", name="matched_is_part_of_it"),
         Index("uq_cases_payment", "kind", "payment_id", unique=True),
     )
 
@@ -113,6 +143,44 @@ class Case(Base):
     invoice_id: Mapped[int] = mapped_column(ForeignKey(Invoice.id), index=True)
     payment_id: Mapped[int] = mapped_column(ForeignKey(Payment.id))
     amount_cents: Mapped[int]
+    matched_cents: Mapped[int] = mapped_column(default=0, server_default="0")
     reason: Mapped[str] = mapped_column(Text)
     opened_at: Mapped[datetime] = mapped_column(Utc)
     closed_at: Mapped[datetime | None] = mapped_column(Utc)
+
+
+class Refund(Base):
+    """Money that goes back through the gateway: asked for here, or made in the gateway's own dashboard (O16).
+
+    `matched_cents` of it was in the books already, as a reversal that expected this refund (O14).
+    """
+
+    __tablename__ = "refunds"
+    __table_args__ = (
+        CheckConstraint("amount_cents > 0", name="amount_is_positive"),
+        CheckConstraint("matched_cents BETWEEN 0 AND amount_cents", name="matched_is_part_of_it"),
+        CheckConstraint("state IN ('asked', 'pending', 'succeeded', 'failed', 'canceled')", name="state_is_known"),
+        Index("uq_refunds_refund", "gateway_id", "refund_id", unique=True),
+        Index("uq_refunds_request", "request_id", unique=True),
+        Index("ix_refunds_payment", "payment_id"),
+        Index("ix_refunds_next_look", "next_look_at", sqlite_where=text("state IN ('asked', 'pending')"),
+              postgresql_where=text("state IN ('asked', 'pending')")),
+    )  # fmt: skip
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    request_id: Mapped[UUID | None] = mapped_column(Uuid)
+    payment_id: Mapped[int] = mapped_column(ForeignKey(Payment.id))
+    invoice_id: Mapped[int] = mapped_column(ForeignKey(Invoice.id), index=True)
+    gateway_id: Mapped[int] = mapped_column(ForeignKey(ConfiguredGateway.id))
+    mode: Mapped[str] = mapped_column(String(10))
+    refund_id: Mapped[str | None] = mapped_column(String(255))
+    amount_cents: Mapped[int]
+    matched_cents: Mapped[int] = mapped_column(default=0, server_default="0")
+    still_owed: Mapped[bool] = mapped_column(default=False, server_default=false())
+    reason: Mapped[str] = mapped_column(Text, default="", server_default="")
+    state: Mapped[str] = mapped_column(String(12))
+    asked_by: Mapped[int | None] = mapped_column(ForeignKey(User.id))
+    asked_at: Mapped[datetime] = mapped_column(Utc)
+    next_look_at: Mapped[datetime] = mapped_column(Utc)
+    ended_at: Mapped[datetime | None] = mapped_column(Utc)
+    needs_person: Mapped[str | None] = mapped_column(Text)

@@ -13,13 +13,16 @@ from flask_babel import lazy_gettext as _l
 from portal.accounts import Person
 from portal.errors import Refusal
 from portal.invoices.reading import Payer
+from portal.permissions import May
+from portal.web import confirming
 from portal.web.asking import wants_json
 from portal.web.scope import person, settings
 from portal.webhooks import MAX_BODY_BYTES
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-PUBLIC, PATIENT, STAFF, GATEWAY = "public", "patient", "staff", "gateway"
+PUBLIC, PATIENT, STAFF, HALF, GATEWAY = "public", "patient", "staff", "half", "gateway"
+SECOND_FACTOR = "/second-factor"
 
 
 class PortalClosed(Refusal):
@@ -80,7 +83,46 @@ def patient_only(view: View) -> View:
 
 
 def staff_only(view: View) -> View:
-    """A signed-in member of the clinic's staff may, whether the portal is open or not."""
+    """A signed-in member of the clinic's staff may, whatever their role, whether the portal is open or not."""
+
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        return _stopped() or view(*args, **kwargs)
+
+    return _wears(STAFF, guarded, view)
+
+
+def staff_may(permission: May, *, fresh: bool = False) -> Callable[[View], View]:
+    """A member of staff may whose role allows it (`portal/permissions.py`).
+
+    `fresh`: and only within five minutes of typing their password; after that it is asked for again, and a form that
+    was sent meanwhile goes on once it is given.
+    """
+
+    def wear(view: View) -> View:
+        @wraps(view)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            stopped = _stopped()
+            if stopped is not None:
+                return stopped
+            if not who().may(permission):
+                abort(403)
+            return (fresh and confirming.ask_again()) or view(*args, **kwargs)
+
+        guarded.is_fresh = fresh  # type: ignore[attr-defined]  # a mark on the view
+        worn: View = _wears(rule_for(permission), guarded, view)
+        return worn
+
+    return wear
+
+
+def rule_for(permission: May) -> str:
+    """The name of the rule that asks for a permission."""
+    return f"staff: {permission}"
+
+
+def half_signed_in(view: View) -> View:
+    """A member of staff may who has typed their password, also before their second factor."""
 
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -91,7 +133,19 @@ def staff_only(view: View) -> View:
             abort(403)
         return view(*args, **kwargs)
 
-    return _wears(STAFF, guarded, view)
+    return _wears(HALF, guarded, view)
+
+
+def _stopped() -> ResponseReturnValue | None:
+    """Why the office stays closed to whoever asks; None for staff who are wholly signed in."""
+    someone = person()
+    if someone is None:
+        return ask_to_sign_in()
+    if not someone.is_staff:
+        abort(403)
+    if someone.factor_at is None:
+        return ask_to_sign_in()
+    return None
 
 
 def who() -> Person:
@@ -107,10 +161,13 @@ def payer() -> Payer:
 
 
 def ask_to_sign_in() -> ResponseReturnValue:
-    """Send a stranger to the sign-in page, and back here afterwards; a script is told so."""
+    """Send a stranger to the sign-in page, and back here afterwards; a script is told so.
+
+    Staff who have typed their password go on to their second factor.
+    """
     back = "?next=" + quote(_where_they_were(), safe="/?=") if _where_they_were() else ""
     idle = ("&" if back else "?") + "why=idle" if g.get("was_idle") else ""
-    sign_in = "/login" + back + idle
+    sign_in = ("/login" if person() is None else SECOND_FACTOR) + back + idle
     if not wants_json():
         return redirect(sign_in, 303)
     answer = jsonify(
@@ -143,7 +200,7 @@ def is_own_path(path: str) -> bool:
         and path.isascii()
         and path.isprintable()
         and " " not in path
-        and not path.startswith(("/login", "/logout", "/reset"))
+        and not path.startswith(("/login", "/logout", "/reset", SECOND_FACTOR))
     )
 
 

@@ -6,14 +6,37 @@ from typing import Any, NamedTuple
 
 from flask import Flask, session, url_for
 from flask_babel import gettext
+from flask_babel import lazy_gettext as _l
 from flask_wtf.csrf import generate_csrf
 from jinja2.ext import Extension
 from jinja2.lexer import Token, TokenStream
 from markupsafe import Markup
 
 from portal.people import STAFF_ROLES
+from portal.permissions import May
 from portal.settings import Settings
 from portal.web.scope import person, settings
+
+OFFICE_ROOMS = (
+    ("SCHEDULE", "schedule.week", _l("Schedule")),
+    ("PATIENTS", "patients.find", _l("Patients")),
+    ("INVOICES", "search.invoices", _l("Invoices")),
+    ("DAY_SHEET", "day_sheet.page", _l("Day sheet")),
+    ("SETTINGS", "settings.general", _l("Settings")),
+)
+"""The menu of the office: who may go there, where it leads, its name."""
+
+SETTINGS_PAGES = (
+    ("SETTINGS", "settings.general", _l("General")),
+    ("SETTINGS", "settings.modules", _l("Modules")),
+    ("SETTINGS", "gateways.every", _l("Payment Gateways")),
+    ("SETTINGS", "setup.locations", _l("Locations")),
+    ("SETTINGS", "setup.practitioners", _l("Practitioners")),
+    ("SETTINGS", "setup.services", _l("Services and prices")),
+    ("SETTINGS", "setup.taxes", _l("Taxes")),
+    ("STAFF", "staff.everybody", _l("Staff and permissions")),
+    ("AUDIT", "audit.changes", _l("Audit log")),
+)
 
 ROLE_WORDS = dict(zip(STAFF_ROLES, ("front desk", "billing", "practitioner", "administrator"), strict=True))
 
@@ -147,6 +170,7 @@ def init(app: Flask) -> None:
     environment.add_extension(ConstantPhrases)
     environment.filters["typed"] = typed
     environment.globals.update(_framing(app))
-    environment.globals.update(ROLE_WORDS=ROLE_WORDS, csrf_token=csrf_token, _=phrase)
+    environment.globals.update(ROLE_WORDS=ROLE_WORDS, csrf_token=csrf_token, _=phrase, room="")
+    environment.globals.update(MAY=May.__members__, OFFICE_ROOMS=OFFICE_ROOMS, SETTINGS_PAGES=SETTINGS_PAGES)
     flasks_own = app.template_context_processors[None][:1]
     app.template_context_processors[None] = [*flasks_own, _page_words]

@@ -29,7 +29,7 @@ from portal.sandbox import Sandbox
 from portal.sandbox.server import serve
 from portal.settings import change_setting
 from portal.vault import new_key, parse_key
-from tests.makers import Cast, make_cast, make_gateway, make_invoice
+from tests.makers import Cast, give_second_factor, make_cast, make_gateway, make_invoice
 from tests.support.browser import Pages
 
 PASSWORD = "a long enough password"
@@ -215,6 +215,9 @@ class Person:
         self.page.get_by_label("Password").fill(password)
         self.page.get_by_role("button", name="Sign in").click()
         self.page.wait_for_url(lambda url: "/login" not in url)
+        if "/second-factor" in self.page.url:
+            self.story.change(lambda session: give_second_factor(session, email))
+            self.go("/office/")
         return self
 
     def another_tab(self) -> "Person":

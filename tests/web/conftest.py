@@ -22,7 +22,7 @@ from portal.config import Config, from_environment
 from portal.gateway import Gateway
 from portal.parts import Parts
 from portal.settings import change_setting
-from tests.makers import Cast, make_cast
+from tests.makers import Cast, give_second_factor, make_cast
 from tests.support.page_laws import check_page
 
 PASSWORD = "three quiet green boats"
@@ -92,6 +92,7 @@ class Site:
         assert isinstance(client, Visitor)
         if email:
             assert client.sign_in(email).status_code == 303
+            self.change(lambda session: give_second_factor(session, email))
         return client
 
     def another_process(self, **changes: Any) -> Flask:

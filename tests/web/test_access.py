@@ -1,6 +1,6 @@
 """Who may open what: a rule on every route, walls between patients, staff and strangers, switches that work live."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import pytest
 from flask import Flask
@@ -8,14 +8,32 @@ from sqlalchemy import text
 from werkzeug.routing import Rule
 
 from portal.people import PayerLink
-from portal.web.access import GATEWAY, PATIENT, PUBLIC, STAFF, check_that_every_route_has_a_rule, public, rule_of
+from portal.permissions import PERMISSIONS, May
+from portal.web.access import (
+    GATEWAY,
+    HALF,
+    PATIENT,
+    PUBLIC,
+    STAFF,
+    check_that_every_route_has_a_rule,
+    public,
+    rule_for,
+    rule_of,
+)
 from tests.makers import make_invoice, make_payer_link, make_payment
 from tests.web.conftest import Site, words
 
 SEEN_BY_ANYBODY = {
     "static", "theme", "start.door", "health.alive", "health.ready", "security.login", "security.logout",
-    "security.forgot_password", "security.reset_password",
+    "security.forgot_password", "security.reset_password", "invitations.page", "sign_up.page",
 }  # fmt: skip
+STAFFS = {STAFF, *(rule_for(permission) for permission in May)}
+EMAILS = {
+    "front_desk": "dana@example.com",
+    "billing": "ines@example.com",
+    "practitioner": "liam@example.com",
+    "administrator": "marc@example.com",
+}
 
 
 def _path(rule: Rule) -> str:
@@ -31,15 +49,15 @@ def _path(rule: Rule) -> str:
     return built[1]
 
 
-def _rules(site: Site, wanted: str) -> Iterator[tuple[Rule, str]]:
+def _rules(site: Site, wanted: Collection[str | None]) -> Iterator[tuple[Rule, str]]:
     for rule in site.app.url_map.iter_rules():
-        if rule_of(site.app.view_functions[rule.endpoint]) == wanted:
+        if rule_of(site.app.view_functions[rule.endpoint]) in wanted:
             yield rule, _path(rule)
 
 
 def test_every_route_declares_exactly_one_rule(site: Site) -> None:
     rules = {endpoint: rule_of(view) for endpoint, view in site.app.view_functions.items()}
-    assert set(rules.values()) <= {PUBLIC, PATIENT, STAFF, GATEWAY}
+    assert set(rules.values()) <= {PUBLIC, PATIENT, HALF, GATEWAY, *STAFFS}
     assert {endpoint for endpoint, rule in rules.items() if rule == PUBLIC} == SEEN_BY_ANYBODY
     assert {endpoint for endpoint, rule in rules.items() if rule == GATEWAY} == {"hooks.stripe"}
 
@@ -58,19 +76,44 @@ def test_a_view_takes_no_second_rule() -> None:
 
 def test_strangers_are_asked_to_sign_in_everywhere(site: Site) -> None:
     stranger = site.visitor()
-    for wanted in (PATIENT, STAFF):
-        for rule, path in _rules(site, wanted):
-            for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
-                data = {"csrf_token": stranger.token()} if method == "POST" else None
-                response = stranger.open(path, method=method, data=data)
-                assert response.status_code == 303, path
-                assert response.location.startswith("/login"), path
+    for rule, path in _rules(site, {PATIENT, HALF, *STAFFS}):
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            data = {"csrf_token": stranger.token()} if method == "POST" else None
+            response = stranger.open(path, method=method, data=data)
+            assert response.status_code == 303, path
+            assert response.location.startswith("/login"), path
+
+
+def test_without_the_second_factor_the_office_stays_closed(site: Site) -> None:
+    marc = site.visitor()
+    marc.sign_in("marc@example.com")
+    token = marc.token("/second-factor")
+    for rule, path in _rules(site, STAFFS):
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            response = marc.open(path, method=method, data={"csrf_token": token} if method == "POST" else None)
+            assert response.status_code == 303, path
+            assert response.location.startswith("/second-factor"), path
+
+
+@pytest.mark.promise("O5")
+@pytest.mark.parametrize("role", PERMISSIONS)
+def test_each_role_opens_what_it_may_and_nothing_else(site: Site, role: str) -> None:
+    someone = site.visitor(EMAILS[role])
+    token = someone.token("/office/account")
+    allowed = {STAFF, *(rule_for(permission) for permission in PERMISSIONS[role])}
+    for rule, path in _rules(site, STAFFS):
+        opens = rule_of(site.app.view_functions[rule.endpoint]) in allowed
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            if opens and method != "GET":
+                continue  # whether a press is right is the matter of each room's own tests
+            response = someone.open(path, method=method, data={"csrf_token": token} if method == "POST" else None)
+            assert (response.status_code == 403) != opens, (path, method, response.status_code)
 
 
 def test_patients_and_staff_each_stay_in_their_part(site: Site) -> None:
     maya, dana = site.visitor("maya@example.com"), site.visitor("dana@example.com")
-    for visitor, closed in ((maya, STAFF), (dana, PATIENT)):
-        home = "/invoices" if visitor is maya else "/office/"
+    for visitor, closed in ((maya, {HALF, *STAFFS}), (dana, {PATIENT})):
+        home = "/invoices" if visitor is maya else "/office/account"
         for rule, path in _rules(site, closed):
             for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
                 data = {"csrf_token": visitor.token(home)} if method == "POST" else None

@@ -23,9 +23,9 @@ def test_a_patient_arrives_at_their_open_invoices(site: Site) -> None:
 
 
 def test_a_clerk_arrives_in_the_office(site: Site) -> None:
-    dana = site.visitor()
-    assert dana.sign_in("dana@example.com").location == "/office/"
-    assert "Dana Whitlock, front desk" in words(dana.get("/office/"))
+    assert site.visitor().sign_in("dana@example.com").location == "/office/"
+    dana = site.visitor("dana@example.com")
+    assert "Dana Whitlock , front desk" in words(dana.get("/office/", follow_redirects=True))
 
 
 def test_the_front_door_leads_everybody_to_their_own_part(site: Site) -> None:

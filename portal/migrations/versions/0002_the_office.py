@@ -1,0 +1,417 @@
+"""The clinic office: the schedule, corrections of the books, second factors and invitations, the audit log.
+
+What stands in the tables stays as it is; new columns hold for old rows what was true of them.
+"""
+
+import re
+from datetime import datetime
+
+import sqlalchemy as sa
+from alembic import op
+
+import portal.db
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+KINDS = "('card', 'cash', 'cheque', 'debit', 'e-transfer', 'insurance', 'other')"
+NATURES = "('payment', 'refund', 'refund failed', 'reversal', 'dispute', 'reinstatement')"
+CASES = "('overpaid', 'refund_due', 'refund_pending', 'refund_expected', 'dispute')"
+ROLES = "('patient', 'front_desk', 'billing', 'practitioner', 'administrator')"
+APPEND_ONLY = ("audit_entries", "audit_chain", "access_log")
+
+# name, type; a type of two is (SQLite, PostgreSQL)
+MOMENT = ("DATETIME", "TIMESTAMP WITH TIME ZONE")
+UUID = ("CHAR(32)", "UUID")
+NEW_COLUMNS: dict[str, list[tuple[str, str | tuple[str, str], str]]] = {
+    "locations": [
+        ("opens_minute", "INTEGER", "NOT NULL DEFAULT 480"),
+        ("closes_minute", "INTEGER", "NOT NULL DEFAULT 1080"),
+        ("active", "BOOLEAN", "NOT NULL DEFAULT true"),
+    ],
+    "taxes": [("active", "BOOLEAN", "NOT NULL DEFAULT true")],
+    "services": [("duration_minutes", "INTEGER", "NOT NULL DEFAULT 30")],
+    "patients": [
+        ("address", "TEXT", "NOT NULL DEFAULT ''"),
+        ("reference", "VARCHAR(40)", ""),
+        ("search_key", "VARCHAR(170)", "NOT NULL DEFAULT ''"),
+    ],
+    "payer_links": [("relation", "VARCHAR(40)", "NOT NULL DEFAULT ''")],
+    "users": [
+        ("totp_sealed", "TEXT", ""),
+        ("totp_set_up_at", MOMENT, ""),
+        ("totp_last_step", "BIGINT", ""),
+    ],
+    "sign_ins": [("factor_at", MOMENT, ""), ("confirmed_at", MOMENT, "")],
+    "gateway_credentials": [("tested_at", MOMENT, ""), ("webhook_endpoint", "VARCHAR(255)", "")],
+    "invoices": [
+        ("voided_by", "INTEGER", "users.id"),
+        ("appointment_id", "INTEGER", "appointments.id"),
+        ("request_id", UUID, ""),
+        ("created_by", "INTEGER", "users.id"),
+        ("email_wanted", "BOOLEAN", "NOT NULL DEFAULT false"),
+    ],
+    "adjustments": [("request_id", UUID, "")],
+    "payment_attempts": [("channel", "VARCHAR(10)", "NOT NULL DEFAULT 'portal'")],
+    "payments": [
+        ("nature", "VARCHAR(16)", "NOT NULL DEFAULT 'payment'"),
+        ("channel", "VARCHAR(10)", "NOT NULL DEFAULT 'desk'"),
+        ("request_id", UUID, ""),
+    ],
+    "cases": [("matched_cents", "INTEGER", "NOT NULL DEFAULT 0")],
+}
+
+
+def upgrade() -> None:
+    on_sqlite = op.get_bind().dialect.name == "sqlite"
+    create_tables()
+    add_columns(on_sqlite)
+    fill_in(on_sqlite)
+    if on_sqlite:
+        change_checks_of_sqlite()
+    else:
+        change_checks_of_postgresql()
+    create_indexes()
+    only_grow(on_sqlite)
+
+
+# --- columns --------------------------------------------------------------------------------------------------------
+
+
+def add_columns(on_sqlite: bool) -> None:
+    for table, columns in NEW_COLUMNS.items():
+        for name, kinds, more in columns:
+            kind = kinds if isinstance(kinds, str) else kinds[0 if on_sqlite else 1]
+            other, is_key, key = more.partition(".")
+            rest = f"CONSTRAINT fk_{table}_{name} REFERENCES {other} ({key})" if is_key else more
+            op.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind} {rest}")
+
+
+def fill_in(on_sqlite: bool) -> None:
+    """Say of the old rows what the new columns would have said."""
+    bind = op.get_bind()
+    from portal.people import folded
+
+    for patient, given, family in bind.execute(sa.text("SELECT id, given_name, family_name FROM patients")).all():
+        bind.execute(
+            sa.text("UPDATE patients SET search_key = :key WHERE id = :id"),
+            {"key": folded(f"{family} {given}")[:170], "id": patient},
+        )
+    op.execute("UPDATE services SET duration_minutes = 0 WHERE is_product")
+    # Posted money never changes; this migration alone may say what the rows have been all along.
+    going_back = "UPDATE payments SET nature = 'refund' WHERE amount_cents < 0"
+    portal_paid = "UPDATE payments SET channel = 'portal' WHERE attempt_id IS NOT NULL"
+    if on_sqlite:
+        kept = bind.execute(
+            sa.text("SELECT sql FROM sqlite_master WHERE name = 'payments_only_grow_update'")
+        ).scalar_one()
+        op.execute("DROP TRIGGER payments_only_grow_update")
+        op.execute(going_back)
+        op.execute(portal_paid)
+        op.execute(kept)
+    else:
+        op.execute("ALTER TABLE payments DISABLE TRIGGER payments_only_grow")
+        op.execute(going_back)
+        op.execute(portal_paid)
+        op.execute("ALTER TABLE payments ENABLE TRIGGER payments_only_grow")
+
+
+# --- checks ---------------------------------------------------------------------------------------------------------
+
+NEW_CHECKS = {
+    "payments": {
+        "ck_payments_kind_is_known": f"kind IN {KINDS}",
+        "ck_payments_nature_is_known": f"nature IN {NATURES}",
+        "ck_payments_nature_fits_the_sign": (
+            "(nature IN ('payment', 'refund failed', 'reinstatement')) = (amount_cents > 0)"
+        ),
+    },
+    "cases": {
+        "ck_cases_kind_is_known": f"kind IN {CASES}",
+        "ck_cases_matched_is_part_of_it": "matched_cents BETWEEN 0 AND amount_cents",
+    },
+}
+
+
+def change_checks_of_postgresql() -> None:
+    for table, checks in NEW_CHECKS.items():
+        op.execute(f"ALTER TABLE {table} DROP CONSTRAINT ck_{table}_kind_is_known")
+        for name, rule in checks.items():
+            op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({rule})")
+
+
+def change_checks_of_sqlite() -> None:
+    """Make each table anew with its checks, as sqlite.org/lang_altertable.html#otheralter describes."""
+    bind = op.get_bind()
+    for table, checks in NEW_CHECKS.items():
+        made = bind.execute(sa.text("SELECT sql FROM sqlite_master WHERE name = :name"), {"name": table}).scalar_one()
+        others = bind.execute(
+            sa.text("SELECT sql FROM sqlite_master WHERE tbl_name = :name AND name <> :name AND sql IS NOT NULL"),
+            {"name": table},
+        ).all()
+        without = re.sub(rf",?\s*CONSTRAINT ck_{table}_kind_is_known CHECK \(kind IN \([^)]*\)\)", "", made, count=1)
+        assert without != made, f"the check of {table} is not where it was"
+        body = without.rstrip().removesuffix(")").rstrip()
+        added = ", ".join(f"CONSTRAINT {name} CHECK ({rule})" for name, rule in checks.items())
+        op.execute(
+            re.sub(rf"CREATE TABLE \"?{table}\"?", f"CREATE TABLE {table}_anew", body, count=1) + f", {added})"
+        )
+        op.execute(f"INSERT INTO {table}_anew SELECT * FROM {table}")
+        op.execute(f"DROP TABLE {table}")
+        op.execute(f"ALTER TABLE {table}_anew RENAME TO {table}")
+        for (again,) in others:
+            op.execute(again)
+
+
+# --- indexes and rules ----------------------------------------------------------------------------------------------
+
+
+def create_indexes() -> None:
+    op.create_index("uq_patients_reference", "patients", ["reference"], unique=True)
+    op.create_index("ix_patients_search_key", "patients", ["search_key"])
+    unvoided = sa.text("voided_at IS NULL")
+    op.create_index(
+        "uq_invoices_appointment", "invoices", ["appointment_id"], unique=True,
+        sqlite_where=unvoided, postgresql_where=unvoided,
+    )  # fmt: skip
+    op.create_index("uq_invoices_request", "invoices", ["request_id"], unique=True)
+    op.create_index("ix_invoices_day", "invoices", ["service_on", "id"])
+    op.create_index("uq_adjustments_request", "adjustments", ["request_id"], unique=True)
+    op.create_index("uq_payments_request", "payments", ["request_id"], unique=True)
+    op.create_index("ix_payments_received", "payments", ["received_at", "id"])
+    op.create_index("ix_payments_reverses", "payments", ["reverses_id"])
+    op.drop_index("uq_payments_charge", "payments")
+    op.drop_index("uq_payments_refund", "payments")
+    received = sa.text("nature = 'payment'")
+    op.create_index(
+        "uq_payments_charge", "payments", ["gateway_id", "charge_id"], unique=True,
+        sqlite_where=received, postgresql_where=received,
+    )  # fmt: skip
+    op.create_index("uq_payments_refund", "payments", ["gateway_id", "refund_id", "nature"], unique=True)
+
+
+def only_grow(on_sqlite: bool) -> None:
+    for table in APPEND_ONLY:
+        if not on_sqlite:
+            op.execute(
+                f"CREATE TRIGGER {table}_only_grow BEFORE UPDATE OR DELETE ON {table} "
+                "FOR EACH ROW EXECUTE FUNCTION only_grows()"
+            )
+            op.execute(
+                f"CREATE TRIGGER {table}_only_grow_whole BEFORE TRUNCATE ON {table} "
+                "FOR EACH STATEMENT EXECUTE FUNCTION only_grows()"
+            )
+            continue
+        for verb in ("UPDATE", "DELETE"):
+            op.execute(
+                f"CREATE TRIGGER {table}_only_grow_{verb.lower()} BEFORE {verb} ON {table} BEGIN "
+                f"SELECT RAISE(ABORT, '{table} only grow'); END"
+            )
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------
+
+
+def moment(name: str, *, nullable: bool = False) -> sa.Column[datetime]:
+    return sa.Column(name, portal.db.Utc(timezone=True), nullable=nullable)
+
+
+def create_tables() -> None:
+    op.create_table(
+        "appointments",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("public_id", sa.String(32), nullable=False),
+        sa.Column("location_id", sa.Integer(), nullable=False),
+        sa.Column("practitioner_id", sa.Integer(), nullable=False),
+        sa.Column("patient_id", sa.Integer(), nullable=False),
+        sa.Column("service_id", sa.Integer(), nullable=False),
+        moment("starts_at"),
+        moment("ends_at"),
+        sa.Column("status", sa.String(10), nullable=False),
+        sa.Column("note", sa.String(200), server_default="", nullable=False),
+        sa.Column("version", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("booked_by", sa.Integer(), nullable=True),
+        moment("booked_at"),
+        moment("completed_at", nullable=True),
+        moment("cancelled_at", nullable=True),
+        sa.CheckConstraint(
+            "status IN ('booked', 'completed', 'cancelled')", name=op.f("ck_appointments_status_is_known")
+        ),
+        sa.CheckConstraint("ends_at > starts_at", name=op.f("ck_appointments_it_takes_time")),
+        sa.ForeignKeyConstraint(["location_id"], ["locations.id"], name=op.f("fk_appointments_location_id")),
+        sa.ForeignKeyConstraint(
+            ["practitioner_id"], ["practitioners.id"], name=op.f("fk_appointments_practitioner_id")
+        ),
+        sa.ForeignKeyConstraint(["patient_id"], ["patients.id"], name=op.f("fk_appointments_patient_id")),
+        sa.ForeignKeyConstraint(["service_id"], ["services.id"], name=op.f("fk_appointments_service_id")),
+        sa.ForeignKeyConstraint(["booked_by"], ["users.id"], name=op.f("fk_appointments_booked_by")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_appointments")),
+    )
+    op.create_index("uq_appointments_public", "appointments", ["public_id"], unique=True)
+    op.create_index("ix_appointments_location_start", "appointments", ["location_id", "starts_at"])
+    op.create_index("ix_appointments_patient_start", "appointments", ["patient_id", "starts_at"])
+    op.create_table(
+        "booked_quarters",
+        sa.Column("practitioner_id", sa.Integer(), nullable=False),
+        sa.Column("quarter", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("appointment_id", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["practitioner_id"], ["practitioners.id"], name=op.f("fk_booked_quarters_practitioner_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["appointment_id"], ["appointments.id"], name=op.f("fk_booked_quarters_appointment_id")
+        ),
+        sa.PrimaryKeyConstraint("practitioner_id", "quarter", name=op.f("pk_booked_quarters")),
+    )
+    op.create_index(op.f("ix_booked_quarters_appointment_id"), "booked_quarters", ["appointment_id"])
+    op.create_table(
+        "audit_entries",
+        sa.Column("id", sa.Integer(), nullable=False),
+        moment("at"),
+        sa.Column("user_id", sa.Integer(), nullable=True),
+        sa.Column("action", sa.String(60), nullable=False),
+        sa.Column("subject", sa.String(200), nullable=False),
+        sa.Column("before", sa.Text(), nullable=False),
+        sa.Column("after", sa.Text(), nullable=False),
+        sa.Column("patient_id", sa.Integer(), nullable=True),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_audit_entries_user_id")),
+        sa.ForeignKeyConstraint(["patient_id"], ["patients.id"], name=op.f("fk_audit_entries_patient_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_entries")),
+    )
+    op.create_index("ix_audit_entries_at", "audit_entries", ["at", "id"])
+    op.create_index("ix_audit_entries_action", "audit_entries", ["action", "id"])
+    op.create_index("ix_audit_entries_user", "audit_entries", ["user_id", "id"])
+    op.create_table(
+        "audit_chain",
+        sa.Column("position", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("entry_id", sa.Integer(), nullable=False),
+        sa.Column("hash", sa.String(64), nullable=False),
+        sa.ForeignKeyConstraint(["entry_id"], ["audit_entries.id"], name=op.f("fk_audit_chain_entry_id")),
+        sa.PrimaryKeyConstraint("position", name=op.f("pk_audit_chain")),
+        sa.UniqueConstraint("entry_id", name=op.f("uq_audit_chain_entry_id")),
+    )
+    op.create_table(
+        "access_log",
+        sa.Column("id", sa.Integer(), nullable=False),
+        moment("at"),
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("patient_id", sa.Integer(), nullable=False),
+        sa.Column("page", sa.String(60), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_access_log_user_id")),
+        sa.ForeignKeyConstraint(["patient_id"], ["patients.id"], name=op.f("fk_access_log_patient_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_access_log")),
+    )
+    op.create_index("ix_access_log_patient", "access_log", ["patient_id", "id"])
+    op.create_index("ix_access_log_user", "access_log", ["user_id", "id"])
+    op.create_table(
+        "recovery_codes",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("code_hash", sa.String(64), nullable=False),
+        moment("made_at"),
+        moment("used_at", nullable=True),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_recovery_codes_user_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_recovery_codes")),
+    )
+    op.create_index("uq_recovery_codes_code", "recovery_codes", ["user_id", "code_hash"], unique=True)
+    op.create_table(
+        "passkeys",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(80), nullable=False),
+        sa.Column("credential_id", sa.LargeBinary(), nullable=False),
+        sa.Column("public_key", sa.LargeBinary(), nullable=False),
+        sa.Column("sign_count", sa.BigInteger(), nullable=False),
+        moment("made_at"),
+        moment("last_used_at", nullable=True),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_passkeys_user_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_passkeys")),
+        sa.UniqueConstraint("credential_id", name=op.f("uq_passkeys_credential_id")),
+    )
+    op.create_index(op.f("ix_passkeys_user_id"), "passkeys", ["user_id"])
+    op.create_table(
+        "invitations",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("token_hash", sa.String(64), nullable=False),
+        sa.Column("email", sa.String(254), nullable=False),
+        sa.Column("name", sa.String(160), nullable=False),
+        sa.Column("role", sa.String(20), nullable=False),
+        sa.Column("patient_id", sa.Integer(), nullable=True),
+        sa.Column("invited_by", sa.Integer(), nullable=True),
+        moment("invited_at"),
+        moment("expires_at"),
+        moment("used_at", nullable=True),
+        moment("revoked_at", nullable=True),
+        sa.CheckConstraint(f"role IN {ROLES}", name=op.f("ck_invitations_role_is_known")),
+        sa.CheckConstraint(
+            "(role = 'patient') = (patient_id IS NOT NULL)", name=op.f("ck_invitations_patients_alone_have_a_patient")
+        ),
+        sa.ForeignKeyConstraint(["patient_id"], ["patients.id"], name=op.f("fk_invitations_patient_id")),
+        sa.ForeignKeyConstraint(["invited_by"], ["users.id"], name=op.f("fk_invitations_invited_by")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_invitations")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_invitations_token_hash")),
+    )
+    op.create_index(op.f("ix_invitations_email"), "invitations", ["email"])
+    op.create_index(op.f("ix_invitations_patient_id"), "invitations", ["patient_id"])
+    op.create_table(
+        "sign_ups",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("token_hash", sa.String(64), nullable=False),
+        sa.Column("email", sa.String(254), nullable=False),
+        sa.Column("given_name", sa.String(80), nullable=False),
+        sa.Column("family_name", sa.String(80), nullable=False),
+        sa.Column("birth_date", sa.Date(), nullable=True),
+        sa.Column("phone", sa.String(40), nullable=False),
+        moment("asked_at"),
+        moment("expires_at"),
+        moment("proved_at", nullable=True),
+        sa.Column("password", sa.String(255), nullable=True),
+        moment("decided_at", nullable=True),
+        sa.Column("decided_by", sa.Integer(), nullable=True),
+        sa.Column("patient_id", sa.Integer(), nullable=True),
+        sa.ForeignKeyConstraint(["decided_by"], ["users.id"], name=op.f("fk_sign_ups_decided_by")),
+        sa.ForeignKeyConstraint(["patient_id"], ["patients.id"], name=op.f("fk_sign_ups_patient_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sign_ups")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_sign_ups_token_hash")),
+    )
+    op.create_index(op.f("ix_sign_ups_email"), "sign_ups", ["email"])
+    op.create_table(
+        "refunds",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("request_id", sa.Uuid(), nullable=True),
+        sa.Column("payment_id", sa.Integer(), nullable=False),
+        sa.Column("invoice_id", sa.Integer(), nullable=False),
+        sa.Column("gateway_id", sa.Integer(), nullable=False),
+        sa.Column("mode", sa.String(10), nullable=False),
+        sa.Column("refund_id", sa.String(255), nullable=True),
+        sa.Column("amount_cents", sa.Integer(), nullable=False),
+        sa.Column("matched_cents", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("still_owed", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("reason", sa.Text(), server_default="", nullable=False),
+        sa.Column("state", sa.String(12), nullable=False),
+        sa.Column("asked_by", sa.Integer(), nullable=True),
+        moment("asked_at"),
+        moment("next_look_at"),
+        moment("ended_at", nullable=True),
+        sa.Column("needs_person", sa.Text(), nullable=True),
+        sa.CheckConstraint("amount_cents > 0", name=op.f("ck_refunds_amount_is_positive")),
+        sa.CheckConstraint("matched_cents BETWEEN 0 AND amount_cents", name=op.f("ck_refunds_matched_is_part_of_it")),
+        sa.CheckConstraint(
+            "state IN ('asked', 'pending', 'succeeded', 'failed', 'canceled')", name=op.f("ck_refunds_state_is_known")
+        ),
+        sa.ForeignKeyConstraint(["payment_id"], ["payments.id"], name=op.f("fk_refunds_payment_id")),
+        sa.ForeignKeyConstraint(["invoice_id"], ["invoices.id"], name=op.f("fk_refunds_invoice_id")),
+        sa.ForeignKeyConstraint(["gateway_id"], ["gateways.id"], name=op.f("fk_refunds_gateway_id")),
+        sa.ForeignKeyConstraint(["asked_by"], ["users.id"], name=op.f("fk_refunds_asked_by")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_refunds")),
+    )
+    op.create_index("uq_refunds_refund", "refunds", ["gateway_id", "refund_id"], unique=True)
+    op.create_index("uq_refunds_request", "refunds", ["request_id"], unique=True)
+    op.create_index("ix_refunds_payment", "refunds", ["payment_id"])
+    op.create_index(op.f("ix_refunds_invoice_id"), "refunds", ["invoice_id"])
+    open_ones = sa.text("state IN ('asked', 'pending')")
+    op.create_index(
+        "ix_refunds_next_look", "refunds", ["next_look_at"], sqlite_where=open_ones, postgresql_where=open_ones
+    )
