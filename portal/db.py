@@ -134,15 +134,15 @@ REVISION = "0002"
 """The revision that this code was written for; a test holds it against the newest migration."""
 
 
-def upgrade(url: str) -> None:
-    """Bring the database to the newest form of its tables; doing it twice changes nothing."""
+def upgrade(url: str, to: str = "head") -> None:
+    """Bring the database to the newest form of its tables, or to a revision; doing it twice changes nothing."""
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["url"] = url
-    command.upgrade(config, "head")
+    command.upgrade(config, to)
 
 
 def current_revision(connection: Connection) -> str | None:

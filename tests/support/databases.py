@@ -45,6 +45,24 @@ class Databases:
             yield url
 
     @contextmanager
+    def empty(self, database: str) -> Iterator[str]:
+        """The URL of a database without any tables, that is gone after the block."""
+        name = next(self.names)
+        if database == "sqlite":
+            file = self.folder / f"{name}.sqlite3"
+            try:
+                yield f"sqlite:///{file}"
+            finally:
+                for leftover in self.folder.glob(f"{file.name}*"):
+                    leftover.unlink()
+            return
+        server = postgres.join(self.folder)
+        try:
+            yield postgres.create_database(server, name)
+        finally:
+            postgres.drop_database(server, name)
+
+    @contextmanager
     def _sqlite(self) -> Iterator[str]:
         file = self.folder / f"{next(self.names)}.sqlite3"
         shutil.copyfile(self._sqlite_template(), file)
