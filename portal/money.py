@@ -32,6 +32,15 @@ def smallest_charge(currency: str) -> int:
     return SMALLEST_CHARGE.get(currency.upper(), 50)
 
 
+def is_chargeable(amount_cents: int, currency: str) -> bool:
+    """Whether a card can be charged exactly this amount.
+
+    Of a three-decimal currency the last digit must be 0 (docs.stripe.com/currencies#three-decimal).
+    """
+    is_even = exponent(currency) != 3 or amount_cents % 10 == 0
+    return smallest_charge(currency) <= amount_cents <= LARGEST_CHARGE and is_even
+
+
 _AMOUNT = re.compile(r"(-?)\$?(\d{1,3}(?:,\d{3}){1,4}|\d{0,13})(?:\.(\d{0,9}))?", re.ASCII)
 
 

@@ -1,6 +1,6 @@
 """Whether what is left on an invoice can be charged to a card: asked by the page, and under lock by the flow."""
 
-from portal.money import LARGEST_CHARGE, exponent, format_money, smallest_charge
+from portal.money import LARGEST_CHARGE, format_money, is_chargeable, smallest_charge
 from portal.payments import words
 
 
@@ -16,6 +16,5 @@ def check_chargeable(balance_cents: int, currency: str, *, is_void: bool) -> Non
         raise words.TooSmallForCards(amount=amount, smallest=smallest)
     if balance_cents > LARGEST_CHARGE:
         raise words.TooLargeForCards(amount=amount)
-    if exponent(currency) == 3 and balance_cents % 10:
-        # docs.stripe.com/currencies#three-decimal: the last digit of such an amount must be 0.
+    if not is_chargeable(balance_cents, currency):
         raise words.TooFineForCards(amount=amount)

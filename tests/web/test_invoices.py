@@ -205,6 +205,14 @@ def test_less_than_a_card_can_be_charged_is_paid_at_the_desk(site: Site, maya: V
     assert "Cards can't be charged less than CA$0.50." in words(page)
 
 
+def test_more_than_a_card_can_be_charged_is_paid_another_way(site: Site, maya: Visitor) -> None:
+    pay_online(site)
+    (number,) = issue(site, lines=(("Everything", 1, 100_000_000, ()),))
+    page = maya.get(f"/invoices/{number}")
+    assert f"/invoices/{number}/pay" not in page.text + maya.get("/invoices").text
+    assert "A card can't be charged this exact amount in one payment." in words(page)
+
+
 @pytest.mark.promise("P2")
 def test_one_invoice_shows_lines_taxes_payments_and_what_is_left(site: Site, maya: Visitor) -> None:
     (number,) = issue(site, lines=MASSAGE_AND_CUSHION)

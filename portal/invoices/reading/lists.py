@@ -55,7 +55,7 @@ from portal.invoices.reading.words import (
     weekday,
     with_credentials,
 )  # fmt: skip
-from portal.money import format_money, smallest_charge
+from portal.money import format_money, is_chargeable
 from portal.payments.tables import PaymentAttempt
 
 PAGE = 20
@@ -196,7 +196,7 @@ def _open_row(row: Found, payer: Payer, modes: Modes, phrases: Phrases, today: T
     act = ""
     if state in CHECKED:
         act = "see"
-    elif mode in modes and balance >= smallest_charge(currency):
+    elif mode in modes and is_chargeable(balance, currency):
         act = "pay"
     return OpenRow(
         number,

@@ -47,7 +47,7 @@ from portal.invoices.reading.words import (
     with_credentials,
 )  # fmt: skip
 from portal.invoices.tables import Adjustment, Invoice, InvoiceLine, LineTax
-from portal.money import format_money, smallest_charge
+from portal.money import format_money, is_chargeable, smallest_charge
 from portal.payments.tables import Payment, PaymentAttempt
 from portal.people import Patient
 
@@ -151,12 +151,17 @@ class Head:
         return (
             self.gateway_mode in modes
             and not self.is_checked
-            and self.balance_cents >= smallest_charge(self.currency)
+            and is_chargeable(self.balance_cents, self.currency)
         )
 
     @property
     def is_below_card_minimum(self) -> bool:
         return 0 < self.balance_cents < smallest_charge(self.currency)
+
+    @property
+    def is_beyond_cards(self) -> bool:
+        """Whether a balance is left that no card can be charged in one payment."""
+        return self.balance_cents > 0 and not is_chargeable(self.balance_cents, self.currency)
 
     @property
     def smallest_charge(self) -> str:
