@@ -148,11 +148,7 @@ class Head:
 
     def can_be_paid_online(self, modes: Modes) -> bool:
         """Whether the pay button may stand on it."""
-        return (
-            self.gateway_mode in modes
-            and not self.is_checked
-            and is_chargeable(self.balance_cents, self.currency)
-        )
+        return self.gateway_mode in modes and not self.is_checked and is_chargeable(self.balance_cents, self.currency)
 
     @property
     def is_below_card_minimum(self) -> bool:
