@@ -11,13 +11,17 @@ from datetime import datetime
 from functools import lru_cache
 
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import Connection, LargeBinary, String, Text, cast, func, select
+from flask_babel.speaklater import LazyString
+from sqlalchemy import Connection, LargeBinary, String, Text, cast, func, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from portal.audit import record
 from portal.clock import now
-from portal.db import Base, Utc
+from portal.db import Base, Utc, upsert
 from portal.errors import Refusal
+
+CHANGED = "setting.changed"
+"""The audit log's word for a change of a setting."""
 
 YES = frozenset({"yes", "true", "on", "1"})
 NO = frozenset({"no", "false", "off", "0"})
@@ -38,6 +42,17 @@ class BadSetting(Refusal):
 
     status = 422
     message = _l("{key} takes {kind}, not {value}.")
+
+
+class SettingsNotSaved(Refusal):
+    """Some of the values of one form can't be kept, so none of them was. `wrong` has a sentence for each key."""
+
+    status = 422
+    title = _l("Nothing was saved")
+
+    def __init__(self, wrong: Mapping[str, LazyString | str]) -> None:
+        super().__init__()
+        self.wrong = dict(wrong)
 
 
 class UnknownSetting(Refusal):
@@ -96,8 +111,9 @@ def _minutes(text: str) -> str:
 
 @dataclass(frozen=True)
 class Key:
-    """One key of the contract: what it means, what it takes, and what holds without a row."""
+    """One key of the contract: its name on the pages, what it means, what it takes, and what holds without a row."""
 
+    name: str
     meaning: str
     kind: str
     default: str
@@ -105,24 +121,40 @@ class Key:
     closed: str = field(default="")  # what an unreadable value counts as
 
 
-def _yes_or_no(meaning: str, default: str) -> Key:
-    return Key(meaning, "yes or no", default, _switch, closed="no")
+def _yes_or_no(name: str, meaning: str, default: str) -> Key:
+    return Key(name, meaning, "yes or no", default, _switch, closed="no")
 
 
 KEYS: Mapping[str, Key] = {
-    "portal_enabled": _yes_or_no("Patients can use the portal at all", "yes"),
-    "portal_allow_sign_up": _yes_or_no("New patients can make an account themselves", "no"),
-    "accept_payments_in_portal": _yes_or_no("Patients can pay invoices in the portal", "no"),
-    "email_pay_online_request": _yes_or_no("Staff can email a link to an invoice's pay page", "no"),
-    "module_payment_gateways": _yes_or_no("Cards can be charged at all, at the desk or in the portal", "no"),
-    "module_programs": _yes_or_no("Group programs", "no"),
-    "accept_prepaid_cards": _yes_or_no("Prepaid cards are accepted", "yes"),
-    "clinic_name": Key("The clinic's name, on every page", "1 to 500 characters", "The clinic", _required_text),
-    "clinic_address": Key("The clinic's postal address, at the foot of pages", "up to 500 characters", "", _text),
-    "clinic_phone": Key("Where patients call about a bill", "up to 500 characters", "", _text),
-    "clinic_email": Key("Where patients write about a bill", "an email address, or nothing", "", _email),
-    "clinic_hue": Key("The clinic's colour, as a hue", "a whole number from 0 to 360", "168", _hue),
-    "idle_minutes": Key("Minutes without activity before sign-out", "a whole number from 1 to 720", "20", _minutes),
+    "portal_enabled": _yes_or_no("Portal enabled", "Patients can use the portal at all", "yes"),
+    "portal_allow_sign_up": _yes_or_no("Allow sign-up", "New patients can make an account themselves", "no"),
+    "accept_payments_in_portal": _yes_or_no(
+        "Accept Payments in the Portal", "Patients can pay invoices in the portal", "no"
+    ),
+    "email_pay_online_request": _yes_or_no(
+        "Email Pay Online Request", "Staff can email a link to an invoice's pay page", "no"
+    ),
+    "module_payment_gateways": _yes_or_no(
+        "Payment Gateways", "Cards can be charged at all, at the desk or in the portal", "no"
+    ),
+    "module_programs": _yes_or_no("Programs", "Group programs", "no"),
+    "accept_prepaid_cards": _yes_or_no("Accept prepaid cards", "Prepaid cards are accepted", "yes"),
+    "clinic_name": Key(
+        "Clinic name", "The clinic's name, on every page", "1 to 500 characters", "The clinic", _required_text
+    ),
+    "clinic_address": Key(
+        "Address", "The clinic's postal address, at the foot of pages", "up to 500 characters", "", _text
+    ),
+    "clinic_phone": Key("Phone", "Where patients call about a bill", "up to 500 characters", "", _text),
+    "clinic_email": Key("Email", "Where patients write about a bill", "an email address, or nothing", "", _email),
+    "clinic_hue": Key("Colour", "The clinic's colour, as a hue", "a whole number from 0 to 360", "168", _hue),
+    "idle_minutes": Key(
+        "Minutes until sign-out",
+        "Minutes without activity before sign-out",
+        "a whole number from 1 to 720",
+        "20",
+        _minutes,
+    ),
 }
 
 
@@ -201,8 +233,66 @@ def change_setting(session: Session, key: str, value: str, *, by: int | None = N
     except ValueError:
         raise BadSetting(key=key, kind=spec.kind, value=repr(value)) from None
     before = read_settings(session).values[key]
-    session.merge(Setting(key=key, value=after, updated_at=now()))
+    stands = {"value": after, "updated_at": now()}
+    session.execute(upsert(session, Setting, {"key": key, **stands}, on=["key"], changes=stands))
     if after != before:
-        record(session, "setting.changed", key, by=by, before=before, after=after)
+        record(session, CHANGED, spec.name, by=by, before=before, after=after)
     session.flush()
     return before, after
+
+
+@dataclass(frozen=True)
+class Change:
+    """One setting that was changed, and its values before and after."""
+
+    key: str
+    before: str
+    after: str
+
+
+def change_settings(
+    session: Session, shown: Mapping[str, str], wanted: Mapping[str, str], *, by: int | None
+) -> list[Change]:
+    """Keep what a person changed in a form, all of it or nothing; gives the changes. Raises SettingsNotSaved.
+
+    `shown` is what the form showed when it was opened, `wanted` what it says now. What the two agree on is left
+    alone, whatever became of it meanwhile: two people at once do not undo each other's switches. Where both changed
+    the same thing to different values, the second is told instead of having the last word unawares.
+    """
+    now_stands = read_settings(_locked(session))
+    wrong: dict[str, LazyString | str] = {}
+    to_do: dict[str, str] = {}
+    for key, value in wanted.items():
+        spec = KEYS[key]
+        if value.strip() == shown.get(key, "").strip():
+            continue
+        try:
+            after = spec.clean(value)
+        except ValueError:
+            wrong[key] = _l("%(name)s takes %(kind)s.", name=spec.name, kind=spec.kind)
+            continue
+        if now_stands.values[key] not in (_cleaned(spec, shown.get(key, "")), after):
+            wrong[key] = _l(
+                "Somebody else has changed this to “%(value)s” meanwhile. Save again to replace that.",
+                value=now_stands.values[key],
+            )
+            continue
+        to_do[key] = value
+    if wrong:
+        raise SettingsNotSaved(wrong)
+    changed = [Change(key, *change_setting(session, key, value, by=by)) for key, value in to_do.items()]
+    return [change for change in changed if change.before != change.after]
+
+
+def _cleaned(spec: Key, value: str) -> str | None:
+    try:
+        return spec.clean(value)
+    except ValueError:
+        return None
+
+
+def _locked(session: Session) -> Session:
+    """One form at a time: a change by somebody else is wholly before this one, or wholly after it."""
+    if session.get_bind().dialect.name == "postgresql":  # a key's first row is not there yet to be locked
+        session.execute(text("LOCK TABLE settings IN SHARE ROW EXCLUSIVE MODE"))
+    return session

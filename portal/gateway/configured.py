@@ -29,6 +29,8 @@ from portal.vault import Vault
 
 TEST, PRODUCTION = "test", "production"
 ACTIVE, INACTIVE = "active", "inactive"
+GATEWAY_ADDED, GATEWAY_CHANGED = "gateway.added", "gateway.changed"
+"""The audit log's words for what happens to a gateway."""
 PREVIOUS_SECRET_COUNTS = timedelta(days=1)
 CLINIC_WIDE = "location_id IS NULL AND is_default"
 AT_LOCATION = "location_id IS NOT NULL AND is_default"
