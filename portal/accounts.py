@@ -4,6 +4,7 @@ Every sign-in of a browser is a row of its own (`sign_ins`). The cookie carries 
 ending the row ends the sign-in, whoever holds a copy of the cookie, and nobody who reads the table can sign in.
 """
 
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from flask_security.datastore import SQLAlchemyDatastore, UserDatastore
 from flask_security.mail_util import EmailValidateException, MailUtil
 from flask_security.password_util import PasswordUtil
 from sqlalchemy import Connection, Engine, bindparam, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import UpdateBase
 
@@ -255,6 +257,17 @@ def tidy_email(text: str) -> str:
     return tidied
 
 
+_ADDRESS = re.compile(r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*@[a-z0-9-]+(\.[a-z0-9-]+)*")
+
+
+def mail_address(text: str) -> str:
+    """An address that mail can be sent to (RFC 5322's dot-atom, in ASCII), as it is kept. Raises BadAccount."""
+    tidied = text.strip().lower()
+    if len(tidied) > 254 or not _ADDRESS.fullmatch(tidied):
+        raise BadAccount(why=_l("This is not an email address. It looks like name@example.com."))
+    return tidied
+
+
 class Mails(MailUtil):
     """Queues Flask-Security's mails in our outbox, in the session of the request that asks for them."""
 
@@ -377,26 +390,39 @@ def create_account(
         raise BadAccount(why=problem)
     hash_of_password = hashed(password)
     with database.transaction() as session:
-        if session.scalar(select(User.id).where(User.email == email)) is not None:
-            raise BadAccount(why=_l("There is an account with this address already."))
-        if patient_id is not None:
-            _check_patient(session, patient_id)
-        session.add(
-            User(
-                email=email,
-                name=name.strip() or email,
-                role=role,
-                patient_id=patient_id,
-                password=hash_of_password,
-                active=True,
-                fs_uniquifier=uuid4().hex,
-                created_at=now(),
-            )
-        )
+        add_account(session, email=email, name=name, role=role, patient_id=patient_id, password_hash=hash_of_password)
     return email
 
 
-def _check_patient(session: Session, patient_id: int) -> None:
+def add_account(
+    session: Session, *, email: str, name: str, role: str, patient_id: int | None, password_hash: str
+) -> User:
+    """Add an account in the caller's transaction. Raises BadAccount when its address or patient has one already."""
+    check_that_account_is_new(session, email, patient_id)
+    user = User(
+        email=email,
+        name=name.strip() or email,
+        role=role,
+        patient_id=patient_id,
+        password=password_hash,
+        active=True,
+        fs_uniquifier=uuid4().hex,
+        created_at=now(),
+    )
+    try:
+        with session.begin_nested():
+            session.add(user)
+    except IntegrityError:  # two at once: the other one was first
+        raise BadAccount(why=_l("There is an account with this address already.")) from None
+    return user
+
+
+def check_that_account_is_new(session: Session, email: str, patient_id: int | None) -> None:
+    """Raise BadAccount when the address or the patient has an account, or nobody on file has that number."""
+    if session.scalar(select(User.id).where(User.email == email)) is not None:
+        raise BadAccount(why=_l("There is an account with this address already."))
+    if patient_id is None:
+        return
     if session.get(Patient, patient_id) is None:
         raise BadAccount(why=_l("There is no patient with this number on file."))
     if session.scalar(select(User.id).where(User.patient_id == patient_id)) is not None:

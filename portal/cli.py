@@ -108,6 +108,26 @@ def create_user(email: str, role: str, name: str, patient_id: int | None, passwo
     click.echo(f"{made} can sign in.")
 
 
+@portal.group("second-factor")
+def second_factor_group() -> None:
+    """The second factor of staff."""
+
+
+@second_factor_group.command("reset")
+@click.argument("email")
+def second_factor_reset(email: str) -> None:
+    """Take the second factor off a staff account whose owner lost phone and recovery codes. Ends its sign-ins."""
+    from portal.people import PATIENT, User
+    from portal.second_factor import reset
+
+    with parts().database.transaction() as session:
+        found = session.scalar(select(User.id).where(User.email == email.strip().lower(), User.role != PATIENT))
+        if found is None:
+            raise click.ClickException(f"There is no staff account {email}.")
+        reset(session, found, by=None)
+    click.echo(f"{email} is signed out everywhere, and sets up a new second factor at the next sign-in.")
+
+
 # --- settings -------------------------------------------------------------------------------------------------------
 
 
@@ -289,11 +309,18 @@ def rotate_keys() -> None:
     from portal.gateway.configured import seal_credentials_again
     from portal.outbox import seal_mail_again
     from portal.payments.orders import seal_customers_again
+    from portal.second_factor import seal_keys_again
 
     with parts().database.transaction() as session:
         count = sum(
             seal(session, parts().vault)
-            for seal in (seal_credentials_again, seal_customers_again, seal_cards_again, seal_mail_again)
+            for seal in (
+                seal_credentials_again,
+                seal_customers_again,
+                seal_cards_again,
+                seal_mail_again,
+                seal_keys_again,
+            )
         )
     click.echo(f"{count} values sealed under the newest key.")
 

@@ -17,6 +17,7 @@ from sqlalchemy import (
     event,
     or_,
     select,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -165,6 +166,9 @@ class Passkey(Base):
     last_used_at: Mapped[datetime | None] = mapped_column(Utc)
 
 
+_OPEN = "used_at IS NULL AND revoked_at IS NULL"
+
+
 class Invitation(Base):
     """A single-use link with which one person makes their account: a patient on file, or a member of staff.
 
@@ -173,6 +177,7 @@ class Invitation(Base):
 
     __tablename__ = "invitations"
     __table_args__ = (
+        Index("uq_invitations_open", "email", unique=True, sqlite_where=text(_OPEN), postgresql_where=text(_OPEN)),
         CheckConstraint(f"role IN {ROLES}", name="role_is_known"),
         CheckConstraint("(role = 'patient') = (patient_id IS NOT NULL)", name="patients_alone_have_a_patient"),
     )

@@ -18,6 +18,7 @@ from flask_principal import identity_changed  # type: ignore[import-untyped]
 from flask_security import Security
 from flask_security.forms import ForgotPasswordForm, LoginForm
 from flask_security.signals import password_reset, reset_password_instructions_sent
+from flask_security.utils import login_user
 from flask_wtf.csrf import generate_csrf
 from wtforms import Field
 
@@ -72,6 +73,14 @@ def _reset_was_asked(_app: Flask, **_more: Any) -> None:
     """The mail is queued. The hash takes the time that an unknown address takes, so that the answer tells nothing."""
     hashed("an unknown address costs one hash")
     accounts_session().commit()
+
+
+def sign_in_as(user_id: int) -> ResponseReturnValue:
+    """Sign in whoever has just made their account and chosen its password, and lead them to their part."""
+    user = accounts_session().get(User, user_id)
+    assert user is not None, "an account that was made a moment ago"
+    login_user(user, authn_via=["password"])
+    return redirect(url_for("office.start" if user.is_staff else "invoices.still_open"), 303)
 
 
 # --- the forms ------------------------------------------------------------------------------------------------------

@@ -25,7 +25,8 @@ from tests.web.conftest import Site, words
 
 SEEN_BY_ANYBODY = {
     "static", "theme", "start.door", "health.alive", "health.ready", "security.login", "security.logout",
-    "security.forgot_password", "security.reset_password", "invitations.page", "sign_up.page",
+    "security.forgot_password", "security.reset_password", "invitations.page", "invitations.open_link",
+    "invitations.accept", "sign_up.page",
 }  # fmt: skip
 STAFFS = {STAFF, *(rule_for(permission) for permission in May)}
 EMAILS = {

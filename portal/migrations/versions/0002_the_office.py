@@ -354,6 +354,11 @@ def create_tables() -> None:
         sa.UniqueConstraint("token_hash", name=op.f("uq_invitations_token_hash")),
     )
     op.create_index(op.f("ix_invitations_email"), "invitations", ["email"])
+    still_open = sa.text("used_at IS NULL AND revoked_at IS NULL")
+    op.create_index(
+        "uq_invitations_open", "invitations", ["email"], unique=True,
+        sqlite_where=still_open, postgresql_where=still_open,
+    )  # fmt: skip
     op.create_index(op.f("ix_invitations_patient_id"), "invitations", ["patient_id"])
     op.create_table(
         "sign_ups",
