@@ -1,0 +1,79 @@
+"""Every address of the portal that names something of a patient's, asked for by whoever it doesn't belong to."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import pytest
+from sqlalchemy.orm import Session
+from werkzeug.routing import Rule
+
+from portal.cards import Consent, SavedCard, keep_card
+from portal.clock import now
+from portal.gateway import CardLook
+from portal.web.access import PATIENT, rule_of
+from tests.makers import make_attempt, make_gateway, make_invoice, make_payment
+from tests.web.conftest import Site
+
+
+@dataclass(frozen=True)
+class Belongings:
+    """What one patient has, by the names under which addresses ask for it."""
+
+    number: str
+    receipt: str
+    attempt: UUID
+    public_id: str
+
+
+@pytest.fixture
+def jonass(site: Site) -> Belongings:
+    """What belongs to Jonas."""
+
+    def give(session: Session) -> Belongings:
+        patient, vault = site.cast.stranger, site.parts.vault
+        gateway = make_gateway(session, vault)
+        invoice = make_invoice(session, patient)
+        payment = make_payment(session, invoice, 10_00)
+        attempt = make_attempt(session, invoice, gateway, user_id=site.cast.stranger_user.id)
+        look = CardLook("card", brand="visa", funding="credit", last4="4242", exp_month=1, exp_year=2040)
+        keep_card(session, vault, payer_id=patient.id, gateway_id=gateway.id, mode="test", method_id="pm_jonas",
+                  card=look, consent=Consent("2026-11", now(), None))  # fmt: skip
+        card = session.query(SavedCard).one()
+        return Belongings(invoice.number, str(payment.receipt_number), attempt.id, card.public_id)
+
+    found: Belongings = site.change(give)
+    return found
+
+
+def _address(rule: Rule, whose: Belongings) -> str:
+    """The rule's address with that patient's own things in it. One that names anything else fails: think of it here."""
+    built = rule.build({name: getattr(whose, name) for name in rule.arguments})
+    assert built is not None
+    return built[1]
+
+
+def _named_things(site: Site) -> list[Rule]:
+    rules = site.app.url_map.iter_rules()
+    return [rule for rule in rules if rule.arguments and rule_of(site.app.view_functions[rule.endpoint]) == PATIENT]
+
+
+@pytest.mark.promise("P2")
+def test_nothing_of_another_patients_can_be_asked_for(site: Site, jonass: Belongings) -> None:
+    for email in ("maya@example.com", "sven@example.com"):
+        somebody = site.visitor(email)
+        token = somebody.token("/invoices")
+        for rule in _named_things(site):
+            path = _address(rule, jonass)
+            for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+                response = somebody.open(
+                    path, method=method, data={"csrf_token": token} if method == "POST" else None
+                )
+                assert response.status_code == 404, (email, method, path, response.status_code)
+
+
+def test_their_owner_finds_them(site: Site, jonass: Belongings) -> None:
+    """So that the walk above meets real things."""
+    jonas = site.visitor("jonas@example.com")
+    for rule in _named_things(site):
+        if "GET" in (rule.methods or set()) and rule.endpoint != "pay.come_back":  # which asks the gateway
+            assert jonas.get(_address(rule, jonass)).status_code in (200, 303, 409), rule.rule
