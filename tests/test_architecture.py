@@ -13,7 +13,7 @@ PORTAL = ROOT / "portal"
 LAYERS: list[set[str]] = [
     {"", "cli", "web", "worker", "demo", "migrations"},
     {"demo_data", "invariants", "tables"},
-    {"invitations", "second_factor", "sign_ups", "passkeys"},
+    {"invitations", "second_factor", "sign_ups", "passkeys", "setup", "staff"},
     {"accounts", "checkout", "payments", "refunds", "invoices", "cards", "mail", "imports", "schedule"},
     {"parts"},
     {"webhooks", "gateway", "people", "clinic", "settings"},
