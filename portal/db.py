@@ -5,21 +5,25 @@ on SQLite begins IMMEDIATE, so that two writers queue instead of failing half-wa
 when a read transaction is upgraded).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, DateTime, Dialect, Engine, MetaData, create_engine, event, inspect, make_url, text
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import NullPool
 from sqlalchemy.types import TypeDecorator
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 SQLITE_BUSY_MS = 15_000
+LOOKS = 4
+
+Done = TypeVar("Done")
 
 
 class Base(DeclarativeBase):
@@ -81,6 +85,18 @@ class Database:
         """All of it or nothing. Never call a gateway inside: a transaction does not wait for the network."""
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
+
+    def looking_again(self, work: Callable[[Session], Done]) -> Done:
+        """Do the work in a transaction of its own. Where a key of the database stops it, somebody was there first: it
+        is done again from the start, and finds them."""
+        for look in range(1, LOOKS + 1):
+            try:
+                with self.transaction() as session:
+                    return work(session)
+            except IntegrityError:
+                if look == LOOKS:
+                    raise
+        raise AssertionError("the last look returns or raises")
 
     def close(self) -> None:
         """Give every connection back to the system."""

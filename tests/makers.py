@@ -12,7 +12,7 @@ from uuid import uuid4
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from portal.clinic import Location, Practitioner
+from portal.clinic import Location, Practitioner, Service, ServiceTax, Tax
 from portal.clock import now
 from portal.gateway.configured import ConfiguredGateway, add_gateway
 from portal.invoices.books import Line, TaxRate, issue_invoice, take_receipt_numbers
@@ -69,6 +69,36 @@ def make_practitioner(
     session.add(practitioner)
     session.flush()
     return practitioner
+
+
+def make_service(
+    session: Session,
+    name: str = "Massage therapy, 60 minutes",
+    price_cents: int = 12_000,
+    taxes: Sequence[TaxRate] = (GST,),
+    *,
+    minutes: int = 60,
+    is_product: bool = False,
+) -> Service:
+    """A service or product with its taxes; the one of this name where there is one already."""
+    known = session.scalars(select(Service).where(Service.name == name)).first()
+    if known is not None:
+        return known
+    service = Service(
+        name=name, price_cents=price_cents, duration_minutes=0 if is_product else minutes, is_product=is_product
+    )
+    session.add(service)
+    session.flush()
+    for rate in taxes:
+        tax = session.scalars(select(Tax).where(Tax.name == rate.name)).first()
+        if tax is None:
+            position = count_of(session, Tax)
+            tax = Tax(name=rate.name, rate_per_100k=rate.rate_per_100k, compound=rate.compound, position=position)
+            session.add(tax)
+            session.flush()
+        session.add(ServiceTax(service_id=service.id, tax_id=tax.id))
+    session.flush()
+    return service
 
 
 def make_patient(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from flask_babel import lazy_gettext as _l
@@ -195,10 +196,16 @@ def issue_invoice(
     due_on: date | None = None,
     note: str = "",
     issued_at: datetime | None = None,
+    appointment_id: int | None = None,
+    request_id: UUID | None = None,
+    created_by: int | None = None,
+    email_wanted: bool = False,
 ) -> Invoice:
     """Issue an invoice under its location's next number, due when the location's terms say.
 
-    Raises NothingToInvoice or TotalOutOfRange. `issued_at` is for invoices of the past, such as demo data.
+    `request_id` is the press that asked for it: the database takes each one once, and an appointment once as long as
+    its invoice is not void. Raises NothingToInvoice or TotalOutOfRange. `issued_at` is for invoices of the past, such
+    as demo data.
     """
     if not lines:
         raise NothingToInvoice
@@ -214,6 +221,10 @@ def issue_invoice(
         due_on=due_on or _local_date(location, issued_at) + timedelta(days=location.payment_terms_days),
         currency=location.currency,
         note=note,
+        appointment_id=appointment_id,
+        request_id=request_id,
+        created_by=created_by,
+        email_wanted=email_wanted,
     )
     session.add(invoice)
     session.flush()

@@ -250,7 +250,7 @@ def create_tables() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_appointments")),
     )
     op.create_index("uq_appointments_public", "appointments", ["public_id"], unique=True)
-    op.create_index("ix_appointments_location_start", "appointments", ["location_id", "starts_at"])
+    op.create_index("ix_appointments_start", "appointments", ["starts_at"])
     op.create_index("ix_appointments_patient_start", "appointments", ["patient_id", "starts_at"])
     op.create_table(
         "booked_quarters",

@@ -40,6 +40,7 @@ def init(app: Flask) -> None:
     """Open every room."""
     from portal.web.office import (
         audit,
+        booking,
         checkout,
         day_sheet,
         gateways,
@@ -55,6 +56,7 @@ def init(app: Flask) -> None:
         staff,
     )
 
+    assert booking.bp is schedule.bp, "booking is a part of the schedule"
     app.register_blueprint(bp)
     for room in (
         schedule,

@@ -1,4 +1,4 @@
-"""The schedule: appointments, and the quarter hours that they take."""
+"""Appointments, and the quarter hours that they take."""
 
 from datetime import datetime
 
@@ -20,7 +20,7 @@ class Appointment(Base):
         CheckConstraint("status IN ('booked', 'completed', 'cancelled')", name="status_is_known"),
         CheckConstraint("ends_at > starts_at", name="it_takes_time"),
         Index("uq_appointments_public", "public_id", unique=True),
-        Index("ix_appointments_location_start", "location_id", "starts_at"),
+        Index("ix_appointments_start", "starts_at"),
         Index("ix_appointments_patient_start", "patient_id", "starts_at"),
     )
 
