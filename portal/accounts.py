@@ -32,13 +32,14 @@ from portal.db import Database
 from portal.errors import Refusal
 from portal.invoices.reading import Payee, Payer
 from portal.outbox import queue_mail
-from portal.people import PATIENT, ROLES, Patient, PayerLink, SignIn, User
+from portal.people import PATIENT, ROLES, Patient, PayerLink, SignIn, User, lines_shown
 from portal.permissions import May, may
 from portal.vault import Vault
 
 LONGEST_SIGN_IN = timedelta(hours=12)
 RESET_WITHIN = timedelta(hours=2)
 FRESH = timedelta(minutes=5)
+EARLIEST_ZONE = timedelta(hours=14)
 SHORTEST_PASSWORD = 10
 LONGEST_PASSWORD = 128
 
@@ -112,6 +113,8 @@ _SIGNED_IN = (
         _users.totp_set_up_at,
         _sign_ins.factor_at,
         _sign_ins.confirmed_at,
+        _payer_links.allowed_by_staff,
+        _payees.c.birth_date,
     )
     .select_from(SignIn.__table__)
     .join(User.__table__, _users.id == _sign_ins.user_id)
@@ -140,10 +143,12 @@ def find_signed_in(connection: Connection, token: str, uniquifier: str) -> Perso
     if not rows:
         return None
     first = rows[0]
+    # What ends with a birthday ends once it is that day anywhere: never a day too late.
+    today = (now() + EARLIEST_ZONE).date()
     payees = tuple(
-        Payee(payee_id, f"{given} {family}", sees_lines)
-        for payee_id, given, family, sees_lines in (row[8:12] for row in rows)
-        if payee_id is not None
+        Payee(row[8], f"{row[9]} {row[10]}", lines_shown(row[11], row[15], row[16], today))
+        for row in rows
+        if row[8] is not None
     )
     return Person(
         *first[:7],

@@ -1,20 +1,28 @@
 """People: patients, who pays for whom, the accounts they sign in with, and the loaders that authorise."""
 
+import re
 import unicodedata
 from datetime import date, datetime
 from typing import Any
+from uuid import UUID
 
 from flask_security.core import UserMixin
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     ColumnElement,
+    Connection,
     ForeignKey,
     Index,
     LargeBinary,
     String,
     Text,
+    Uuid,
+    delete,
     event,
+    false,
+    insert,
+    inspect,
     or_,
     select,
     text,
@@ -32,7 +40,10 @@ class Patient(Base):
     """A person on the clinic's file: someone treated, or someone who pays for them."""
 
     __tablename__ = "patients"
-    __table_args__ = (Index("uq_patients_reference", "reference", unique=True),)
+    __table_args__ = (
+        Index("uq_patients_reference", "reference", unique=True),
+        Index("uq_patients_request", "request_id", unique=True),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     given_name: Mapped[str] = mapped_column(String(80))
@@ -45,6 +56,8 @@ class Patient(Base):
     reference: Mapped[str | None] = mapped_column(String(40))
     # "lindqvist maya": what a search by name looks through. Kept in step with the names whenever they are saved.
     search_key: Mapped[str] = mapped_column(String(170), default="", server_default="", index=True)
+    # The form that made them: pressed twice, it makes one person.
+    request_id: Mapped[UUID | None] = mapped_column(Uuid)
     created_at: Mapped[datetime] = mapped_column(Utc)
 
     @property
@@ -63,10 +76,74 @@ def folded(text: str) -> str:
     return " ".join("".join(mark for mark in decomposed if not unicodedata.combining(mark)).split())
 
 
+class PatientWord(Base):
+    """A word by whose beginning a person is found: of their names, email and telephone, or their old number.
+
+    Kept in step whenever a patient is saved. "C" collation, so that a beginning is a range of the key everywhere.
+    """
+
+    __tablename__ = "patient_words"
+
+    word: Mapped[str] = mapped_column(
+        String(64).with_variant(String(64, collation="C"), "postgresql"), primary_key=True
+    )
+    patient_id: Mapped[int] = mapped_column(ForeignKey(Patient.id), primary_key=True, index=True)
+
+
+LONGEST_WORD = 64
+WORD = re.compile(r"[^\W_]+")
+"""A word, in folded text: letters and digits."""
+
+
+def national(phone: str) -> str:
+    """The digits of a telephone number, without North America's leading 1 and any extension."""
+    digits = "".join(mark for mark in re.split("[ex]", phone.lower())[0] if mark in "0123456789")
+    return digits[1:] if len(digits) == 11 and digits[0] == "1" else digits
+
+
+def words_of(given_name: str, family_name: str, email: str, phone: str, reference: str | None) -> set[str]:
+    """The words that find a person. "O'Brien" is found by "o'br" and by "obr", a telephone by its last digits too."""
+    found: set[str] = set()
+    for chunk in folded(f"{family_name} {given_name} {reference or ''}").split():
+        parts = WORD.findall(chunk)
+        found.update(parts)
+        found.add("".join(parts))
+    email = folded(email)
+    found.update(WORD.findall(email))
+    digits = national(phone)
+    found.update((email, digits, digits[-7:], digits[-4:]))
+    return {word[:LONGEST_WORD] for word in found} - {""}
+
+
+def word_rows(
+    patient_id: int, given_name: str, family_name: str, email: str = "", phone: str = "", reference: str | None = None
+) -> list[dict[str, Any]]:
+    """The rows of `patient_words` for one person, for whoever writes many people past the session."""
+    words = words_of(given_name, family_name, email, phone, reference)
+    return [{"word": word, "patient_id": patient_id} for word in sorted(words)]
+
+
+_FOUND_BY = ("given_name", "family_name", "email", "phone", "reference")
+
+
 @event.listens_for(Patient, "before_insert")
 @event.listens_for(Patient, "before_update")
 def _keep_search_key(_mapper: Any, _connection: Any, patient: Patient) -> None:
     patient.search_key = folded(f"{patient.family_name} {patient.given_name}")[:170]
+
+
+@event.listens_for(Patient, "after_insert")
+def _write_words(_mapper: Any, connection: Connection, patient: Patient) -> None:
+    rows = word_rows(patient.id, *(getattr(patient, name) or "" for name in _FOUND_BY))
+    if rows:
+        connection.execute(insert(PatientWord), rows)
+
+
+@event.listens_for(Patient, "after_update")
+def _write_words_again(mapper: Any, connection: Connection, patient: Patient) -> None:
+    if any(inspect(patient).attrs[name].history.has_changes() for name in _FOUND_BY):
+        connection.execute(delete(PatientWord).where(PatientWord.patient_id == patient.id))
+        _write_words(mapper, connection, patient)
 
 
 class PayerLink(Base):
@@ -78,8 +155,26 @@ class PayerLink(Base):
     payer_id: Mapped[int] = mapped_column(ForeignKey(Patient.id), primary_key=True)
     patient_id: Mapped[int] = mapped_column(ForeignKey(Patient.id), primary_key=True, index=True)
     sees_lines: Mapped[bool] = mapped_column(default=False)
+    # Staff may allow it for a minor; that holds until the patient is of age, and then they decide themselves.
+    allowed_by_staff: Mapped[bool] = mapped_column(default=False, server_default=false())
     relation: Mapped[str] = mapped_column(String(40), default="", server_default="")
     created_at: Mapped[datetime] = mapped_column(Utc)
+
+
+OF_AGE = 18
+
+
+def is_minor(birth_date: date | None, today: date) -> bool:
+    """Whether somebody is surely under 18 on that day. Who was born on 29 February is of age on 1 March."""
+    if birth_date is None or birth_date > today:
+        return False
+    birthdays = today.year - birth_date.year - ((today.month, today.day) < (birth_date.month, birth_date.day))
+    return birthdays < OF_AGE
+
+
+def lines_shown(sees_lines: bool, allowed_by_staff: bool, birth_date: date | None, today: date) -> bool:
+    """Whether a link shows lines on that day: what staff allowed for a minor ends when the patient is of age."""
+    return sees_lines and (not allowed_by_staff or is_minor(birth_date, today))
 
 
 def pays_for(payer_id: ColumnElement[int] | int, patient_id: Any) -> ColumnElement[bool]:

@@ -14,7 +14,7 @@ LAYERS: list[set[str]] = [
     {"", "cli", "web", "worker", "demo", "migrations"},
     {"demo_data", "invariants", "tables"},
     {"invitations", "second_factor", "sign_ups", "passkeys", "setup", "staff"},
-    {"accounts", "checkout", "payments", "refunds", "invoices", "cards", "mail", "imports", "schedule"},
+    {"accounts", "checkout", "payments", "refunds", "invoices", "cards", "mail", "imports", "patients", "schedule"},
     {"parts"},
     {"webhooks", "gateway", "people", "clinic", "settings"},
     {"outbox", "limits", "audit"},

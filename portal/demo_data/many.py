@@ -21,7 +21,7 @@ from portal.errors import Refusal
 from portal.invoices.books import TaxAmount, TaxRate, take_invoice_numbers, take_receipt_numbers, taxes_on
 from portal.invoices.tables import Adjustment, Invoice, InvoiceLine, LineTax
 from portal.payments.tables import Payment
-from portal.people import Patient
+from portal.people import Patient, PatientWord, folded, word_rows
 
 BATCH = 4_000
 DAYS = 3 * 365
@@ -120,11 +120,12 @@ def _read_clinic(session: Session) -> _Clinic:
 def _add_patients(session: Session, count: int) -> list[int]:
     ids = _reserve_ids(session, Patient, count)
     moment = now() - timedelta(days=DAYS)
-    rows = [
+    rows: list[Row] = [
         {
             "id": patient_id,
             "given_name": GIVEN[turn % len(GIVEN)],
             "family_name": f"{FAMILY[turn % len(FAMILY)]} {patient_id}",
+            "search_key": folded(f"{FAMILY[turn % len(FAMILY)]} {patient_id} {GIVEN[turn % len(GIVEN)]}"),
             "email": f"patient{patient_id}@example.com",
             "birth_date": date(1940 + turn % 80, 1 + turn % 12, 1 + turn % 28),
             "created_at": moment,
@@ -132,6 +133,8 @@ def _add_patients(session: Session, count: int) -> list[int]:
         for turn, patient_id in enumerate(ids)
     ]
     _insert(session, Patient, rows)
+    words = (word_rows(row["id"], row["given_name"], row["family_name"], row["email"]) for row in rows)
+    _insert(session, PatientWord, [word for each in words for word in each])
     return ids
 
 

@@ -1,6 +1,7 @@
 """What every answer says about itself: which sources a page may use, who may frame it, how long it may be kept."""
 
 import logging
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, request
@@ -14,6 +15,7 @@ _STRIPE_FRAMES = f"{_STRIPE_SCRIPTS} https://hooks.stripe.com"
 _BASE = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'"
 _BASE += "; frame-ancestors 'none'"
 _QUIET = f"{_BASE}; script-src 'none'"
+_OWN_SCRIPTS = f"{_BASE}; script-src 'self'; connect-src 'self'"
 
 _ALWAYS = [
     ("X-Content-Type-Options", "nosniff"),
@@ -30,6 +32,8 @@ _ALWAYS = [
 ]
 _HSTS = ("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
 
+Answer = TypeVar("Answer", str, Response)
+
 access_log = logging.getLogger("portal.access")
 
 
@@ -37,6 +41,12 @@ def allow_gateway_scripts(response: Response) -> Response:
     """Let this page run our own script and the gateway's, and show the gateway's frames."""
     g.gateway_scripts = True
     return response
+
+
+def allow_own_scripts(answer: Answer) -> Answer:
+    """Let this page run our own scripts, which fetch from here alone: `allow_own_scripts(render_template(…))`."""
+    g.own_scripts = True
+    return answer
 
 
 def _origin(url: str) -> str:
@@ -59,12 +69,15 @@ def init(app: Flask, config: Config) -> None:
     secure = [_HSTS] if config.over_https else []
     with_cache = [*_ALWAYS, *secure, ("Content-Security-Policy", _QUIET)]
     private = [*with_cache, ("Cache-Control", "no-store")]
+    with_own = [*_ALWAYS, *secure, ("Content-Security-Policy", _OWN_SCRIPTS), ("Cache-Control", "no-store")]
     with_scripts = [*_ALWAYS, *secure, ("Content-Security-Policy", pay_policy(config)), ("Cache-Control", "no-store")]
 
     def finish(response: Response) -> Response:
         headers = response.headers
         if "gateway_scripts" in g:
             headers.extend(with_scripts)
+        elif "own_scripts" in g:
+            headers.extend(with_own)
         elif "Cache-Control" in headers:
             headers.extend(with_cache)
         else:

@@ -170,7 +170,7 @@ def open_invoices(connection: Connection, payer: Payer, modes: Modes, after: Key
     rows = _list(connection, payer, after, closed=False)
     phrases, today = phrases_here(), Today()
     shown = [_open_row(row, payer, modes, phrases, today) for row in rows[:PAGE]]
-    following = _written(rows[PAGE - 1].due_on, rows[PAGE - 1].id) if len(rows) > PAGE else ""
+    following = written_key(rows[PAGE - 1].due_on, rows[PAGE - 1].id) if len(rows) > PAGE else ""
     return Page(shown, following, blocked=any(row.mode not in modes for row in rows[:PAGE]))
 
 
@@ -179,7 +179,7 @@ def closed_invoices(connection: Connection, payer: Payer, after: Key | None = No
     rows = _list(connection, payer, after, closed=True)
     phrases = phrases_here()
     shown = [_closed_row(row, payer, phrases) for row in rows[:PAGE]]
-    following = _written(rows[PAGE - 1].service_on, rows[PAGE - 1].id) if len(rows) > PAGE else ""
+    following = written_key(rows[PAGE - 1].service_on, rows[PAGE - 1].id) if len(rows) > PAGE else ""
     return Page(shown, following)
 
 
@@ -294,7 +294,8 @@ def totals(connection: Connection, payer: Payer) -> Totals:
 _KEY = re.compile(r"(\d{8})\.(\d{1,18})")
 
 
-def _written(day: date, row_id: int) -> str:
+def written_key(day: date, row_id: int) -> str:
+    """A place in a list as a link names it; `read_key` reads it."""
     return urlsafe_b64encode(f"{day:%Y%m%d}.{row_id}".encode()).decode().rstrip("=")
 
 

@@ -37,8 +37,12 @@ NEW_COLUMNS: dict[str, list[tuple[str, str | tuple[str, str], str]]] = {
         ("address", "TEXT", "NOT NULL DEFAULT ''"),
         ("reference", "VARCHAR(40)", ""),
         ("search_key", "VARCHAR(170)", "NOT NULL DEFAULT ''"),
+        ("request_id", UUID, ""),
     ],
-    "payer_links": [("relation", "VARCHAR(40)", "NOT NULL DEFAULT ''")],
+    "payer_links": [
+        ("relation", "VARCHAR(40)", "NOT NULL DEFAULT ''"),
+        ("allowed_by_staff", "BOOLEAN", "NOT NULL DEFAULT false"),
+    ],
     "users": [
         ("totp_sealed", "TEXT", ""),
         ("totp_set_up_at", MOMENT, ""),
@@ -92,13 +96,20 @@ def add_columns(on_sqlite: bool) -> None:
 def fill_in(on_sqlite: bool) -> None:
     """Say of the old rows what the new columns would have said."""
     bind = op.get_bind()
-    from portal.people import folded
+    from portal.people import folded, words_of
 
-    for patient, given, family in bind.execute(sa.text("SELECT id, given_name, family_name FROM patients")).all():
+    for patient, given, family, email, phone in bind.execute(
+        sa.text("SELECT id, given_name, family_name, email, phone FROM patients")
+    ).all():
         bind.execute(
             sa.text("UPDATE patients SET search_key = :key WHERE id = :id"),
             {"key": folded(f"{family} {given}")[:170], "id": patient},
         )
+        for word in words_of(given, family, email, phone, None):
+            bind.execute(
+                sa.text("INSERT INTO patient_words (word, patient_id) VALUES (:word, :id)"),
+                {"word": word, "id": patient},
+            )
     op.execute("UPDATE services SET duration_minutes = 0 WHERE is_product")
     # Posted money never changes; this migration alone may say what the rows have been all along.
     going_back = "UPDATE payments SET nature = 'refund' WHERE amount_cents < 0"
@@ -171,6 +182,7 @@ def change_checks_of_sqlite() -> None:
 def create_indexes() -> None:
     op.create_index("uq_patients_reference", "patients", ["reference"], unique=True)
     op.create_index("ix_patients_search_key", "patients", ["search_key"])
+    op.create_index("uq_patients_request", "patients", ["request_id"], unique=True)
     unvoided = sa.text("voided_at IS NULL")
     op.create_index(
         "uq_invoices_appointment", "invoices", ["appointment_id"], unique=True,
@@ -219,6 +231,14 @@ def moment(name: str, *, nullable: bool = False) -> sa.Column[datetime]:
 
 
 def create_tables() -> None:
+    op.create_table(
+        "patient_words",
+        sa.Column("word", sa.String(64).with_variant(sa.String(64, collation="C"), "postgresql"), nullable=False),
+        sa.Column("patient_id", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["patient_id"], ["patients.id"], name=op.f("fk_patient_words_patient_id")),
+        sa.PrimaryKeyConstraint("word", "patient_id", name=op.f("pk_patient_words")),
+    )
+    op.create_index(op.f("ix_patient_words_patient_id"), "patient_words", ["patient_id"])
     op.create_table(
         "appointments",
         sa.Column("id", sa.Integer(), nullable=False),
