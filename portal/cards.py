@@ -10,6 +10,7 @@ from flask_babel import lazy_gettext as _l
 from sqlalchemy import Connection, ForeignKey, Index, Select, String, Text, select, text, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from portal.audit import record
 from portal.clock import now
 from portal.db import Base, Utc
 from portal.errors import Refusal
@@ -22,6 +23,8 @@ from portal.vault import CannotOpen, Vault
 log = logging.getLogger(__name__)
 
 CONSENT_VERSION = "2026-11"
+SPOKEN_CONSENT_VERSION = "2026-11 spoken"
+"""Which wording a payer agreed to: the one on the pay page, or the one that the desk reads aloud."""
 
 
 class GatewayCustomer(Base):
@@ -211,16 +214,7 @@ def keep_card(
 
     The same card kept before is replaced, so that the list shows it once. Its former id is let go by the worker.
     """
-    # Of two cards that one payer saves at once, the second waits here: there is one usual card, and each shows once.
-    session.scalar(
-        select(GatewayCustomer.id)
-        .where(
-            GatewayCustomer.payer_id == payer_id,
-            GatewayCustomer.gateway_id == gateway_id,
-            GatewayCustomer.mode == mode,
-        )
-        .with_for_update()
-    )
+    _hold_list(session, payer_id, gateway_id, mode)
     if session.scalar(
         select(SavedCard.id).where(
             SavedCard.gateway_id == gateway_id, SavedCard.method_hash.in_(vault.look_up_hashes(method_id))
@@ -275,24 +269,66 @@ def _same_card(kept: SavedCard, card: CardLook) -> bool:
     return known == (card.brand, card.funding, card.last4, card.exp_month, card.exp_year)
 
 
-def remove_card(parts: Parts, payer_id: int, public_id: str) -> None:
+def make_usual(parts: Parts, payer_id: int, public_id: str, *, by: int | None) -> None:
+    """Make a card its payer's usual one, which the pay pages offer first. Raises CardNotFound."""
+    with parts.database.transaction() as session:
+        card = _kept_card(session, payer_id, public_id)
+        if card.is_usual:
+            return
+        for other in session.scalars(_kept(payer_id, card.gateway_id, card.mode).with_for_update()):
+            other.is_usual = False
+        session.flush()
+        card.is_usual = True
+        record(session, "card.made usual", _card_words(card), by=by, patient_id=payer_id)
+
+
+def _kept_card(session: Session, payer_id: int, public_id: str) -> SavedCard:
+    """A card that this payer keeps, with the row of its customer held first: whoever changes the list waits there."""
+    card = session.scalars(
+        select(SavedCard).where(
+            SavedCard.public_id == public_id, SavedCard.payer_id == payer_id, SavedCard.removed_at.is_(None)
+        )
+    ).first()
+    if card is None:
+        raise CardNotFound
+    _hold_list(session, payer_id, card.gateway_id, card.mode)
+    session.refresh(card, with_for_update=True)
+    if card.removed_at is not None:
+        raise CardNotFound
+    return card
+
+
+def _hold_list(session: Session, payer_id: int, gateway_id: int, mode: str) -> None:
+    """Of two changes to one payer's list at once, the second waits here: there is one usual card, and each once."""
+    session.scalar(
+        select(GatewayCustomer.id)
+        .where(
+            GatewayCustomer.payer_id == payer_id,
+            GatewayCustomer.gateway_id == gateway_id,
+            GatewayCustomer.mode == mode,
+        )
+        .with_for_update()
+    )
+
+
+def _card_words(card: SavedCard) -> str:
+    return f"{brand_name(card.brand)} ending {card.last4}"
+
+
+def remove_card(parts: Parts, payer_id: int, public_id: str, *, by: int | None = None) -> None:
     """Take a card off its payer's list at once, and let go of it at the gateway. Raises CardNotFound.
 
-    Where the gateway does not answer, the worker lets go of it later; for the product it is gone already.
+    `by` is whose account did it; None for the command line. Where the gateway does not answer, the worker lets go of
+    it later; for the product it is gone already.
     """
     with parts.database.transaction() as session:
-        card = session.scalars(
-            select(SavedCard)
-            .where(SavedCard.public_id == public_id, SavedCard.payer_id == payer_id, SavedCard.removed_at.is_(None))
-            .with_for_update()
-        ).first()
-        if card is None:
-            raise CardNotFound
+        card = _kept_card(session, payer_id, public_id)
         was_usual, card.removed_at, card.is_usual = card.is_usual, now(), False
         session.flush()
         heir = session.scalars(_kept(payer_id, card.gateway_id, card.mode).limit(1)).first()
         if was_usual and heir is not None:
             heir.is_usual = True
+        record(session, "card.removed", _card_words(card), by=by, patient_id=payer_id)
     try:
         _let_go(parts, card)
     except (OutcomeUnknown, GatewayBusy, KeyRefused) as error:

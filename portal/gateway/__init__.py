@@ -121,12 +121,14 @@ class Means:
     """What a confirmation is made with: a fresh token, or a saved card.
 
     `sdk`: the payer's page runs the gateway's script, so that it can show the bank's question in place.
+    `off_session`: the payer is not there to be asked; where their bank wants to ask, the confirmation is declined.
     """
 
     return_url: str
     token: str | None = None
     method: str | None = None
     sdk: bool = True
+    off_session: bool = False
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,10 @@ class StripeGateway:
             params["confirmation_token"] = means.token
         else:
             params["payment_method"] = means.method
-            if means.sdk:
+            if means.off_session:
+                # Nobody is there to be asked: say no at once rather than leave a question open.
+                params |= {"off_session": True, "error_on_requires_action": True}
+            elif means.sdk:
                 params["use_stripe_sdk"] = True
         answer: dict[str, Any] | None = None
         with suppress(_CardSaidNo), _translated():

@@ -20,7 +20,7 @@ from portal.payments.owing import check_chargeable
 from portal.payments.settle import end, outcome_of, settle
 from portal.payments.states import DEADLINE, ENDED, FIRST_LOOK, LIVE, State
 from portal.payments.steps import HOLD, is_held, live_attempt, load
-from portal.payments.tables import PaymentAttempt
+from portal.payments.tables import DESK, PORTAL, PaymentAttempt
 from portal.settings import Settings, read_settings
 
 TRIES = 4
@@ -30,7 +30,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PayForm:
-    """What the payer's form says. The amount is a precondition: what was shown, never what is charged."""
+    """What the payer's form says. What it showed is a precondition: the balance, at the desk the version too.
+
+    `asked_cents` counts at the desk alone, where a part may be paid now; everywhere else it is the whole balance.
+    `take_over` is the desk's too: another's attempt that waits may be ended for this one.
+    """
 
     attempt_id: UUID
     shown_cents: int
@@ -39,14 +43,19 @@ class PayForm:
     saved_card: str | None = None
     save_card: bool = False
     sdk: bool = True
+    asked_cents: int | None = None
+    shown_version: int | None = None
+    payer_absent: bool = False
+    take_over: bool = False
 
 
 @dataclass(frozen=True)
 class PayerRef:
-    """Who presses Pay: the person on file and their account; neither is known behind a pay link."""
+    """Who pays, and whose account presses Pay. At the desk that is a clerk's, and the payer may be unnamed."""
 
     payer_id: int | None
     user_id: int | None
+    channel: str = PORTAL
 
 
 def begin(parts: Parts, invoice_id: int, form: PayForm, payer: PayerRef) -> PaymentAttempt | Outcome:
@@ -98,19 +107,30 @@ def _look_around(
         live = own if own is not None and own.state in LIVE else live_attempt(session, invoice_id)
         if live is not None and _is_at_work(live):
             return Checking(live.id)
-        if own is not None and _was_sent_before(own, form):
+        asked = asked_cents(invoice, form, payer)
+        is_same = own is not None and (own.payer_id, own.amount_cents) == (payer.payer_id, asked)
+        if own is not None and (is_same or payer.channel != DESK) and _was_sent_before(own, form):
             return _InTheWay(own, live, answered=own)
-        gateway_id = check_payable(parts, session, invoice, form)
+        gateway_id = check_payable(parts, session, invoice, form, payer)
         if own is None and live is None:
-            return _inserted(session, invoice, attempt_id, gateway_id, payer)
-        if own is not None and own is live and _can_go_on(session, own, invoice):
+            return _inserted(session, invoice, attempt_id, gateway_id, payer, asked)
+        if own is not None and own is live and is_same and _can_go_on(session, own, invoice):
             return _held(session, own)
+        if live is not None and not _may_take_over(live, form, payer):
+            raise words.SomebodyIsPaying
         return _InTheWay(own, live)
 
 
 def _check_owner(own: PaymentAttempt, invoice: Invoice, payer: PayerRef) -> None:
-    if (own.invoice_id, own.payer_id, own.user_id) != (invoice.id, payer.payer_id, payer.user_id):
+    """An attempt is its own payer's. At the desk it is its clerk's, who may choose another payer for the next try."""
+    is_own = (own.invoice_id, own.user_id, own.channel) == (invoice.id, payer.user_id, payer.channel)
+    if not is_own or (own.payer_id != payer.payer_id and payer.channel != DESK):
         raise words.AttemptNotFound
+
+
+def _may_take_over(live: PaymentAttempt, form: PayForm, payer: PayerRef) -> bool:
+    """Payers end each other's waiting attempts without a word; the desk says so, unless the attempt is its own."""
+    return payer.channel != DESK or form.take_over or (live.user_id, live.channel) == (payer.user_id, DESK)
 
 
 def _is_at_work(attempt: PaymentAttempt) -> bool:
@@ -143,11 +163,10 @@ def _can_go_on(session: Session, own: PaymentAttempt, invoice: Invoice) -> bool:
     One whose intent was asked for without an answer is given up: to ask again under its key could repeat a failure of
     the gateway's own for a day.
     """
-    unchanged = (own.amount_cents, own.invoice_version) == (invoice.balance_cents, invoice.version)
     usable = own.state == State.DECLINED or (
         own.state == State.CREATED and (own.intent_id is not None or own.order is None)
     )
-    return unchanged and usable and gateway_is_active(session, own)
+    return own.invoice_version == invoice.version and usable and gateway_is_active(session, own)
 
 
 def _held(session: Session, own: PaymentAttempt) -> PaymentAttempt:
@@ -166,7 +185,7 @@ def _ended(parts: Parts, live: PaymentAttempt) -> Paid | None:
 
 
 def _inserted(
-    session: Session, invoice: Invoice, attempt_id: UUID, gateway_id: int, payer: PayerRef
+    session: Session, invoice: Invoice, attempt_id: UUID, gateway_id: int, payer: PayerRef, asked_cents: int
 ) -> PaymentAttempt:
     keys = keys_of(session, gateway_id)
     moment = now()
@@ -178,9 +197,10 @@ def _inserted(
         gateway_id=gateway_id,
         mode=keys.mode,
         account=keys.account,
-        amount_cents=invoice.balance_cents,
+        amount_cents=asked_cents,
         currency=invoice.currency,
         invoice_version=invoice.version,
+        channel=payer.channel,
         state=State.CREATED,
         confirmations=0,
         save_card=False,
@@ -195,24 +215,47 @@ def _inserted(
     return attempt
 
 
-# --- what may be paid online, and over which gateway ----------------------------------------------------------------
+# --- what may be paid by card, and over which gateway ---------------------------------------------------------------
 
 
-def check_payable(parts: Parts, session: Session, invoice: Invoice, form: PayForm) -> int:
-    """Whether the invoice can be paid online now, over the amount that was shown; gives the gateway's id."""
+def asked_cents(invoice: Invoice, form: PayForm, payer: PayerRef) -> int:
+    """What is to be charged: at the desk the amount that was typed; elsewhere the balance, whatever was sent."""
+    if payer.channel == DESK and form.asked_cents is not None:
+        return form.asked_cents
+    return invoice.balance_cents
+
+
+def check_payable(parts: Parts, session: Session, invoice: Invoice, form: PayForm, payer: PayerRef) -> int:
+    """Whether the invoice can be paid by card now, as it was shown; gives the gateway's id. Raises Refusal."""
     settings = read_settings(session)
-    gateway_id = _gateway_for(parts, session, settings, invoice)
+    gateway_id = _gateway_for(parts, session, settings, invoice, payer.channel)
     balance, currency = invoice.balance_cents, invoice.currency
-    check_chargeable(balance, currency, is_void=invoice.voided_at is not None)
-    if (form.shown_cents, form.shown_currency.upper()) != (balance, currency):
-        raise words.AmountChanged(amount=format_money(balance, currency, full=True))
+    asked = asked_cents(invoice, form, payer)
+    check_chargeable(min(asked, balance), currency, is_void=invoice.voided_at is not None)
+    check_shown(invoice, form.shown_cents, form.shown_currency, form.shown_version)
+    if asked > balance:
+        raise words.MoreThanIsLeft(balance=format_money(balance, currency, full=True))
     return gateway_id
 
 
-def _gateway_for(parts: Parts, session: Session, settings: Settings, invoice: Invoice) -> int:
+def check_shown(invoice: Invoice, shown_cents: int, shown_currency: str, shown_version: int | None) -> None:
+    """Whether the invoice still stands as the form showed it. Raises AmountChanged."""
+    same_amount = (shown_cents, shown_currency.upper()) == (invoice.balance_cents, invoice.currency)
+    if not same_amount or shown_version not in (None, invoice.version):
+        raise words.AmountChanged(amount=format_money(invoice.balance_cents, invoice.currency, full=True))
+
+
+def takes_cards(settings: Settings, channel: str) -> bool:
+    """Whether the clinic's switches let cards be charged there. At the desk the module's switch alone counts (O4)."""
+    if channel == DESK:
+        return settings.yes("module_payment_gateways")
+    return settings.yes("portal_enabled") and settings.portal_takes_payments
+
+
+def _gateway_for(parts: Parts, session: Session, settings: Settings, invoice: Invoice, channel: str) -> int:
     """The gateway for this invoice, or the refusal that says how to pay instead (O4)."""
     off = words.OnlinePaymentOff(phone=settings.text("clinic_phone"))
-    if not settings.yes("portal_enabled") or not settings.portal_takes_payments:
+    if not takes_cards(settings, channel):
         raise off
     gateway_id = session.scalar(
         select(chosen_gateway(Invoice.location_id)).select_from(Invoice).where(Invoice.id == invoice.id)

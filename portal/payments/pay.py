@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from portal.cards import CONSENT_VERSION, CardNotAccepted, CardPolicy, method_of_saved_card
+from portal.cards import CONSENT_VERSION, SPOKEN_CONSENT_VERSION, CardNotAccepted, CardPolicy, method_of_saved_card
 from portal.clock import now
 from portal.errors import Refusal
 from portal.gateway import (
@@ -29,13 +29,13 @@ from portal.invoices.books import locked_invoice
 from portal.money import format_money
 from portal.parts import Parts
 from portal.payments import words
-from portal.payments.begin import PayerRef, PayForm, begin, check_payable, gateway_is_active
+from portal.payments.begin import PayerRef, PayForm, asked_cents, begin, check_payable, gateway_is_active
 from portal.payments.orders import customer_of, make_customer, order_of
 from portal.payments.outcomes import Checking, Declined, Outcome
 from portal.payments.settle import end, follow, outcome_of
 from portal.payments.states import State
 from portal.payments.steps import Hold, gateway_of, keep_intent, load, step
-from portal.payments.tables import PaymentAttempt
+from portal.payments.tables import DESK, PaymentAttempt
 from portal.settings import read_settings
 
 __all__ = ["PayForm", "PayerRef", "pay"]
@@ -53,7 +53,7 @@ def pay(parts: Parts, invoice_id: int, form: PayForm, payer: PayerRef, return_ur
         return begun
     assert begun.held_until is not None
     hold = Hold(begun.id, begun.held_until)
-    press = _Press(parts, form, hold, return_url.replace("{attempt}", str(begun.id)))
+    press = _Press(parts, form, payer, hold, return_url.replace("{attempt}", str(begun.id)))
     try:
         return _carry_on(press, begun)
     finally:
@@ -66,6 +66,7 @@ class _Press:
 
     parts: Parts
     form: PayForm
+    payer: PayerRef
     hold: Hold
     return_url: str
 
@@ -112,7 +113,7 @@ def _look(press: _Press, gateway: Gateway, attempt: PaymentAttempt) -> _Card:
     except CardNotAccepted:
         _give_up(parts, attempt.id, "card_policy")
         raise
-    except words.CardDetailsLost:
+    except (words.CardDetailsLost, words.PayerIsNeeded):
         _give_up(parts, attempt.id, "card_details")
         raise
     except NoSuchThing as error:
@@ -139,6 +140,8 @@ def _seen(parts: Parts, gateway: Gateway, attempt: PaymentAttempt, form: PayForm
         return _Card(look, saves=False, method=method)
     if form.token is None:
         raise words.CardDetailsLost
+    if form.payer_absent:
+        raise words.PayerIsNeeded  # who types a card is there
     token = gateway.look_at_token(form.token)
     if token.saves_card and not (form.save_card and attempt.payer_id is not None):
         raise words.CardDetailsLost  # a card is kept with the payer's consent, or not at all
@@ -242,8 +245,9 @@ def _last_look(press: _Press, attempt: PaymentAttempt, card: _Card) -> int:
 
 def _check_unchanged(press: _Press, session: Session, attempt: PaymentAttempt) -> None:
     invoice = locked_invoice(session, attempt.invoice_id)
-    check_payable(press.parts, session, invoice, press.form)
-    if (invoice.balance_cents, invoice.version) != (attempt.amount_cents, attempt.invoice_version):
+    check_payable(press.parts, session, invoice, press.form, press.payer)
+    asked = asked_cents(invoice, press.form, press.payer)
+    if (asked, invoice.version) != (attempt.amount_cents, attempt.invoice_version):
         raise words.AmountChanged(amount=format_money(invoice.balance_cents, invoice.currency, full=True))
     if not gateway_is_active(session, attempt):
         raise words.FormOutdated
@@ -256,16 +260,19 @@ def _means(press: _Press, card: _Card) -> dict[str, Any]:
         "saved_card": press.form.saved_card,
         "return_url": press.return_url,
         "sdk": press.form.sdk,
+        "off_session": press.form.payer_absent,
     }
     if card.saves:
-        means["consent"] = {"version": CONSENT_VERSION, "at": now().isoformat()}
+        version = SPOKEN_CONSENT_VERSION if press.payer.channel == DESK else CONSENT_VERSION
+        means["consent"] = {"version": version, "at": now().isoformat()}
     return means
 
 
 def _confirm(press: _Press, gateway: Gateway, attempt: PaymentAttempt, card: _Card, number: int) -> Outcome:
     """Ask for the money. A lost answer is not asked again: the page says that we are checking."""
     assert attempt.intent_id is not None
-    means = Means(return_url=press.return_url, token=card.token, method=card.method, sdk=press.form.sdk)
+    form = press.form
+    means = Means(press.return_url, card.token, card.method, sdk=form.sdk, off_session=form.payer_absent)
     try:
         intent = gateway.confirm(attempt.intent_id, means, f"{attempt.id}:confirm:{number}")
     except OutcomeUnknown:

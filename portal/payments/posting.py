@@ -9,15 +9,17 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from portal.audit import record
 from portal.cards import CONSENT_VERSION, CardNotAccepted, CardPolicy, Consent, keep_card
 from portal.clock import now
 from portal.gateway import Charge, Intent
 from portal.invoices.books import take_receipt_numbers
 from portal.invoices.tables import Invoice
+from portal.money import format_money
 from portal.parts import Parts
 from portal.payments.states import State
 from portal.payments.steps import step
-from portal.payments.tables import Case, Payment, PaymentAttempt
+from portal.payments.tables import DESK, Case, Payment, PaymentAttempt
 from portal.settings import read_settings
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,8 @@ def post(parts: Parts, session: Session, invoice: Invoice, attempt: PaymentAttem
     if session.scalar(select(Payment.id).where(Payment.attempt_id == attempt.id)) is None:
         payment = _payment(session, attempt, intent, charge)
         session.refresh(invoice)
+        if payment.channel == DESK:
+            note_receipt(session, invoice, payment)
         _open_cases(session, invoice, payment, charge)
         _keep_card(parts, session, attempt, intent, charge)
     step(session, attempt.id, State.SUCCEEDED, reason=None, needs_person=problem)
@@ -48,6 +52,7 @@ def _payment(session: Session, attempt: PaymentAttempt, intent: Intent, charge: 
         payer_id=attempt.payer_id,
         attempt_id=attempt.id,
         gateway_id=attempt.gateway_id,
+        channel=attempt.channel,
         kind="card",
         amount_cents=intent.received_cents,
         currency=intent.currency,
@@ -81,6 +86,19 @@ def _keep_card(parts: Parts, session: Session, attempt: PaymentAttempt, intent: 
             at=datetime.fromisoformat(given["at"]) if "at" in given else now(),
             user_id=attempt.user_id,
         ),
+    )
+
+
+def note_receipt(session: Session, invoice: Invoice, payment: Payment) -> None:
+    """Who of the staff received this payment stands in the audit log."""
+    amount = format_money(payment.amount_cents, payment.currency, full=True)
+    record(
+        session,
+        "payment.received",
+        f"invoice {invoice.number}",
+        by=payment.recorded_by,
+        after=f"{amount}, {payment.brand or payment.kind}, receipt {payment.receipt_number}",
+        patient_id=invoice.patient_id,
     )
 
 

@@ -5,7 +5,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, and_, bindparam, func, or_, select
 
 from portal.cards import SavedCard
 from portal.clinic import Location, Practitioner
@@ -14,7 +14,7 @@ from portal.gateway.configured import ConfiguredGateway, Credentials, chosen_gat
 from portal.invoices.tables import Invoice
 from portal.payments.states import ENDED, LIVE, State
 from portal.payments.tables import Payment, PaymentAttempt
-from portal.people import Patient, pays_for
+from portal.people import Patient, PayerLink, User, folded, pays_for
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,10 @@ class LiveAttempt:
     state: str
     payer_id: int | None
     user_id: int | None
+    channel: str
     amount_cents: int
     invoice_version: int
+    started_at: datetime
     held: bool
 
     @property
@@ -41,6 +43,8 @@ class Payable:
 
     id: int
     number: str
+    owed_cents: int
+    paid_cents: int
     balance_cents: int
     currency: str
     version: int
@@ -51,6 +55,7 @@ class Payable:
     patient: str
     practitioner: str
     location: str
+    timezone: str
     gateway_id: int | None
     gateway_name: str | None
     mode: str | None
@@ -58,10 +63,12 @@ class Payable:
     live: LiveAttempt | None
 
 
-_PAYABLE = (
+_INVOICE = (
     select(
         Invoice.id,
         Invoice.number,
+        Invoice.owed_cents,
+        Invoice.paid_cents,
         Invoice.balance_cents,
         Invoice.currency,
         Invoice.version,
@@ -74,6 +81,7 @@ _PAYABLE = (
         Practitioner.name.label("practitioner"),
         Practitioner.credentials,
         Location.name.label("location"),
+        Location.timezone,
         ConfiguredGateway.id.label("gateway_id"),
         ConfiguredGateway.name.label("gateway_name"),
         ConfiguredGateway.mode.label("gateway_mode"),
@@ -82,8 +90,10 @@ _PAYABLE = (
         PaymentAttempt.state,
         PaymentAttempt.payer_id,
         PaymentAttempt.user_id,
+        PaymentAttempt.channel,
         PaymentAttempt.amount_cents,
         PaymentAttempt.invoice_version,
+        PaymentAttempt.started_at,
         PaymentAttempt.held_until,
     )
     .join(Patient, Patient.id == Invoice.patient_id)
@@ -95,18 +105,29 @@ _PAYABLE = (
         (Credentials.gateway_id == ConfiguredGateway.id) & (Credentials.mode == ConfiguredGateway.mode),
     )
     .outerjoin(PaymentAttempt, (PaymentAttempt.invoice_id == Invoice.id) & PaymentAttempt.state.in_(sorted(LIVE)))
-    .where(Invoice.number == bindparam("number"), pays_for(bindparam("payer_id"), Invoice.patient_id))
+    .where(Invoice.number == bindparam("number"))
 )
+_PAYABLE = _INVOICE.where(pays_for(bindparam("payer_id"), Invoice.patient_id))
 
 
 def payable(connection: Connection, payer_id: int, number: str) -> Payable | None:
     """The invoice with this number, if this payer may pay it."""
     row = connection.execute(_PAYABLE, {"number": number, "payer_id": payer_id}).first()
-    if row is None:
-        return None
+    return None if row is None else _payable(row)
+
+
+def receivable(connection: Connection, number: str) -> Payable | None:
+    """The invoice with this number, for staff who receive payments; never for a patient's page."""
+    row = connection.execute(_INVOICE, {"number": number}).first()
+    return None if row is None else _payable(row)
+
+
+def _payable(row: Any) -> Payable:
     return Payable(
         id=row.id,
         number=row.number,
+        owed_cents=row.owed_cents,
+        paid_cents=row.paid_cents,
         balance_cents=row.balance_cents,
         currency=row.currency,
         version=row.version,
@@ -117,6 +138,7 @@ def payable(connection: Connection, payer_id: int, number: str) -> Payable | Non
         patient=f"{row.given_name} {row.family_name}",
         practitioner=", ".join(part for part in (row.practitioner, row.credentials) if part),
         location=row.location,
+        timezone=row.timezone,
         gateway_id=row.gateway_id,
         gateway_name=row.gateway_name,
         mode=row.gateway_mode,
@@ -133,15 +155,17 @@ def _live(row: Any) -> LiveAttempt | None:
         state=row.state,
         payer_id=row.payer_id,
         user_id=row.user_id,
+        channel=row.channel,
         amount_cents=row.amount_cents,
         invoice_version=row.invoice_version,
+        started_at=row.started_at,
         held=row.held_until is not None and row.held_until > now(),
     )
 
 
 @dataclass(frozen=True)
 class CardChoice:
-    """A saved card as the pay page offers it."""
+    """A saved card as the pay pages offer it. `saved_by`: whose account the payer's consent was given with."""
 
     public_id: str
     brand: str
@@ -149,6 +173,8 @@ class CardChoice:
     last4: str
     expires: str
     is_usual: bool
+    saved_at: datetime
+    saved_by: str | None
 
 
 _CHOICES = (
@@ -160,7 +186,10 @@ _CHOICES = (
         SavedCard.exp_month,
         SavedCard.exp_year,
         SavedCard.is_usual,
+        SavedCard.consented_at,
+        User.name.label("saved_by"),
     )
+    .outerjoin(User, User.id == SavedCard.consented_by)
     .where(
         SavedCard.payer_id == bindparam("payer_id"),
         SavedCard.gateway_id == bindparam("gateway_id"),
@@ -180,7 +209,14 @@ def card_choices(connection: Connection, payer_id: int, invoice: Payable) -> lis
     )
     return [
         CardChoice(
-            row.public_id, row.brand, row.funding, row.last4, f"{row.exp_month:02}/{row.exp_year}", row.is_usual
+            row.public_id,
+            row.brand,
+            row.funding,
+            row.last4,
+            f"{row.exp_month:02}/{row.exp_year}",
+            row.is_usual,
+            row.consented_at,
+            row.saved_by,
         )
         for row in rows
         if (row.exp_year, row.exp_month) >= (moment.year, moment.month)
@@ -194,6 +230,7 @@ class AttemptStatus:
     id: UUID
     payer_id: int | None
     user_id: int | None
+    channel: str
     state: str
     reason: str | None
     amount_cents: int
@@ -211,11 +248,12 @@ class AttemptStatus:
         return self.state in ENDED
 
 
-_STATUS = (
+_ATTEMPT = (
     select(
         PaymentAttempt.id,
         PaymentAttempt.payer_id,
         PaymentAttempt.user_id,
+        PaymentAttempt.channel,
         PaymentAttempt.state,
         PaymentAttempt.reason,
         PaymentAttempt.amount_cents,
@@ -230,15 +268,67 @@ _STATUS = (
     .join(Invoice, Invoice.id == PaymentAttempt.invoice_id)
     .outerjoin(Payment, Payment.attempt_id == PaymentAttempt.id)
     .join(Location, Location.id == Invoice.location_id)
-    .where(
-        PaymentAttempt.id == bindparam("attempt_id"),
-        Invoice.number == bindparam("number"),
-        pays_for(bindparam("payer_id"), Invoice.patient_id),
-    )
+    .where(PaymentAttempt.id == bindparam("attempt_id"), Invoice.number == bindparam("number"))
 )
+_STATUS = _ATTEMPT.where(pays_for(bindparam("payer_id"), Invoice.patient_id))
 
 
 def attempt_status(connection: Connection, payer_id: int, number: str, attempt_id: UUID) -> AttemptStatus | None:
     """An attempt on an invoice that this payer may pay."""
     row = connection.execute(_STATUS, {"payer_id": payer_id, "number": number, "attempt_id": attempt_id}).first()
     return AttemptStatus(**row._mapping) if row else None
+
+
+def any_attempt_status(connection: Connection, number: str, attempt_id: UUID) -> AttemptStatus | None:
+    """An attempt on this invoice, whoever's, for staff who receive payments."""
+    row = connection.execute(_ATTEMPT, {"number": number, "attempt_id": attempt_id}).first()
+    return AttemptStatus(**row._mapping) if row else None
+
+
+# --- who pays, at the desk ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PayerChoice:
+    """Somebody on file who may be the payer, with what tells them from others of the same name."""
+
+    id: int
+    name: str
+    relation: str
+    birth_date: date | None
+    email: str
+
+
+_PERSON = select(Patient.id, Patient.given_name, Patient.family_name, Patient.birth_date, Patient.email)
+_PAYERS = (
+    _PERSON.add_columns(PayerLink.relation)
+    .join(PayerLink, PayerLink.payer_id == Patient.id)
+    .where(PayerLink.patient_id == bindparam("patient_id"))
+    .order_by(Patient.given_name, Patient.id)
+)
+
+
+def people_who_pay_for(connection: Connection, patient_id: int) -> list[PayerChoice]:
+    """The people who pay for a patient."""
+    return [_choice(row, row.relation) for row in connection.execute(_PAYERS, {"patient_id": patient_id})]
+
+
+def person_on_file(connection: Connection, patient_id: int) -> PayerChoice | None:
+    """Anybody on file, by id."""
+    row = connection.execute(_PERSON.where(Patient.id == patient_id)).first()
+    return _choice(row) if row else None
+
+
+def find_people(connection: Connection, text: str, most: int = 8) -> list[PayerChoice]:
+    """People on file whose name has every word of the text, or whose email it is; at most so many, by name."""
+    needles = [part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") for part in folded(text).split()]
+    if not needles:
+        return []
+    by_name = and_(*(Patient.search_key.like(f"%{needle}%", escape="\\") for needle in needles))
+    by_email = func.lower(Patient.email) == text.strip().lower()
+    found = _PERSON.where(or_(by_name, by_email)).order_by(Patient.search_key, Patient.id).limit(most)
+    return [_choice(row) for row in connection.execute(found)]
+
+
+def _choice(row: Any, relation: str = "") -> PayerChoice:
+    return PayerChoice(row.id, f"{row.given_name} {row.family_name}".strip(), relation, row.birth_date, row.email)

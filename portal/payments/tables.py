@@ -21,7 +21,9 @@ NATURES = ("payment", "refund", "refund failed", "reversal", "dispute", "reinsta
 """What a row of posted money is. A refund sends money back; a reversal corrects the books and moves none; a refund
 that failed at the bank is booked back; a dispute takes a charge back, a reinstatement returns it."""
 
-CHANNELS = ("portal", "desk", "link")
+CHANNELS = PORTAL, DESK, LINK = ("portal", "desk", "link")
+"""Where money came in: the patient portal, the front desk, a pay link."""
+
 CASES = ("overpaid", "refund_due", "refund_pending", "refund_expected", "dispute")
 
 

@@ -41,6 +41,30 @@ class AmountChanged(Refusal):
     message = _l("There is now {amount} left to pay on this invoice. Check the new amount, then press Pay again.")
 
 
+class MoreThanIsLeft(Refusal):
+    """At most the balance can be paid: what is too much would only have to go back."""
+
+    status = 422
+    title = _l("That is more than is left to pay. Nothing was charged.")
+    message = _l("There is {balance} left to pay on this invoice. Enter that, or less.")
+
+
+class SomebodyIsPaying(Refusal):
+    """The desk ends another's payment knowingly, or not at all."""
+
+    status = 422
+    title = _l("Somebody is paying this invoice right now. Nothing was done.")
+    message = _l("Wait until they are done, or tick that you take the payment here all the same.")
+
+
+class PayerIsNeeded(Refusal):
+    """Only a saved card can be charged while its payer is away."""
+
+    status = 422
+    title = _l("A new card needs its payer here. Nothing was charged.")
+    message = _l("Choose a saved card, or take the payment when the payer is here.")
+
+
 class TooSmallForCards(Refusal):
     """Below what a card can be charged at the gateway."""
 
@@ -137,6 +161,11 @@ _REASONS: dict[str, tuple[LazyString, LazyString]] = {
         _l("Your bank could not confirm that it is you. You have not been charged."),
         _l("Try again and follow your bank's steps, or try another card."),
     ),
+    # The bank asks for its customer, and nobody was there to be asked.
+    "authentication_required": (
+        _l("Your bank wants you to confirm this payment yourself. You have not been charged."),
+        _l("Try again and follow your bank's steps, or use another card."),
+    ),
     "card_details": (
         _l("We couldn't use those card details. You have not been charged."),
         _l("Please enter the card again, or choose another one."),
@@ -164,7 +193,6 @@ _SAME = {
     "issuer_not_available": "processing_error",
     "try_again_later": "processing_error",
     "reenter_transaction": "processing_error",
-    "authentication_required": "payment_intent_authentication_failure",
     "authentication_not_handled": "payment_intent_authentication_failure",
 }
 

@@ -93,6 +93,6 @@ def mine() -> ResponseReturnValue:
 @patient_only
 def remove(public_id: str) -> ResponseReturnValue:
     """Forget one of my cards."""
-    remove_card(parts(), payer().id, public_id)
+    remove_card(parts(), payer().id, public_id, by=who().id)
     flash(_("The card is removed. The clinic can't charge it any more."), "ok")
     return redirect(url_for("cards.mine"), 303)

@@ -6,12 +6,12 @@
   const form = document.querySelector("form.pay");
   if (!form) return;
 
-  const { token, cents, currency, locale, failed, working } = form.dataset;
+  const { token, currency, locale, failed, working } = form.dataset;
   const button = form.querySelector("button.big");
-  const label = button.textContent;
+  const label = [...button.childNodes];
   const frame = document.getElementById("card-fields");
   const place = document.getElementById("card-element");
-  let stripe, elements, card, keeps;
+  let stripe, elements, card, keeps, cents;
 
   try {
     stripe = window.Stripe(token, { locale });
@@ -24,12 +24,13 @@
     fieldsFailed();
   }
 
-  form.elements.save?.addEventListener("change", keep);
+  form.addEventListener("change", (event) => { if (event.target.name === "save") keep(); });
 
   // Come back to with the browser's Back, the page would stand as it was left: busy, or with a form that is used up.
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 
   form.addEventListener("submit", async (event) => {
+    if (event.submitter?.name) return; // another button than the one that pays
     event.preventDefault();
     if (button.disabled) return;
     busy(true);
@@ -52,9 +53,10 @@
 
   function mount() {
     keeps = wantsToKeep();
+    cents = Number(form.dataset.cents);
     elements = stripe.elements({
       mode: "payment",
-      amount: Number(cents),
+      amount: cents,
       currency,
       allowedPaymentMethodTypes: ["card"],
       appearance: appearance(),
@@ -86,9 +88,11 @@
   }
 
   // With a new card: let Stripe's fields check themselves and hand over a token. True when there is something to send.
+  // Fields that don't show are not asked: the desk takes cash too.
   async function prepare() {
     form.elements.confirmation_token.value = "";
-    if (form.elements.card.value !== "new") return true;
+    mark({});
+    if (form.elements.card.value !== "new" || !frame.offsetParent) return true;
     if (!elements) { fieldsFailed(); return false; }
     try {
       return await makeToken();
@@ -101,16 +105,18 @@
 
   async function makeToken() {
     keep();
-    const name = form.elements.name;
+    if (cents !== Number(form.dataset.cents)) elements.update({ amount: (cents = Number(form.dataset.cents)) });
+    const name = form.elements.name.value.trim();
     const checked = await elements.submit();
-    const wrong = checked.error?.message;
-    mark(wrong, name.value.trim() === "");
-    if (wrong || name.value.trim() === "") return false;
+    const wrong = {};
+    if (checked.error) wrong["card-fields"] = checked.error.message;
+    if (!name) wrong.name = form.elements.name.dataset.empty;
+    if (mark(wrong)) return false;
     const made = await stripe.createConfirmationToken({
       elements,
-      params: { payment_method_data: { billing_details: { name: name.value.trim() } } },
+      params: { payment_method_data: { billing_details: { name } } },
     });
-    if (made.error) { mark(made.error.message, false); return false; }
+    if (made.error) return !mark({ "card-fields": made.error.message });
     form.elements.confirmation_token.value = made.confirmationToken.id;
     return true;
   }
@@ -132,7 +138,7 @@
       default:
         if (answer.reload) return leave(answer.location || form.action);
         document.querySelector("[data-continue]")?.remove();
-        tell(answer.title, answer.text);
+        if (!mark(answer.wrong || {}, answer.title)) tell(answer.title, answer.text);
     }
   }
 
@@ -141,27 +147,26 @@
     return new Promise(() => {});
   }
 
-  function mark(cardWrong, nameWrong) {
-    show("card-error", cardWrong, frame);
-    const name = form.elements.name;
-    show("name-error", nameWrong && name.dataset.empty, name);
-    if (nameWrong) name.setAttribute("aria-invalid", "true");
-    else name.removeAttribute("aria-invalid");
-    const links = [];
-    if (cardWrong) links.push(["#card-fields", cardWrong]);
-    if (nameWrong) links.push(["#name", name.dataset.empty]);
-    if (links.length) tell(form.dataset.correct, "", links);
+  // Says beside each field, and above the form, what is wrong: sentences by the field's id. True when anything is.
+  function mark(wrong, title = form.dataset.correct) {
+    for (const error of form.querySelectorAll(".wrong")) {
+      const id = error.id.slice(0, -"-error".length);
+      show(error, wrong[id], document.getElementById(id));
+    }
+    const links = Object.entries(wrong);
+    if (links.length) tell(title, "", links);
     else document.getElementById("told")?.remove();
+    return links.length > 0;
   }
 
-  function show(id, text, field) {
-    const error = document.getElementById(id);
+  function show(error, text, field) {
     error.hidden = !text;
     error.textContent = text || "";
     const ids = (field.dataset.described || "").split(" ").filter(Boolean);
-    if (text) ids.push(id);
+    if (text) ids.push(error.id);
     if (ids.length) field.setAttribute("aria-describedby", ids.join(" "));
     else field.removeAttribute("aria-describedby");
+    if (field.form) field.ariaInvalid = text ? "true" : null;
   }
 
   // One message above the form, read out and focused; the one before it goes.
@@ -180,9 +185,9 @@
     if (text) note.append(Object.assign(document.createElement("p"), { textContent: text }));
     if (links.length) {
       const list = document.createElement("ul");
-      for (const [href, words] of links) {
+      for (const [id, words] of links) {
         const item = document.createElement("li");
-        item.append(Object.assign(document.createElement("a"), { href, textContent: words }));
+        item.append(Object.assign(document.createElement("a"), { href: `#${id}`, textContent: words }));
         list.append(item);
       }
       note.append(list);
@@ -201,7 +206,7 @@
 
   function busy(on) {
     button.disabled = on;
-    button.textContent = on ? working : label;
+    button.replaceChildren(...(on ? [working] : label));
     form.setAttribute("aria-busy", String(on));
   }
 
@@ -219,7 +224,7 @@
         colorPrimary: colour(button, "backgroundColor"),
         colorBackground: colour(form, "backgroundColor"),
         colorText: colour(form, "color"),
-        colorDanger: colour(document.getElementById("card-error"), "color"),
+        colorDanger: colour(document.getElementById("card-fields-error"), "color"),
         borderRadius: "8px",
         fontFamily: getComputedStyle(form).fontFamily,
       },

@@ -121,6 +121,7 @@ def means_words(kind: str, brand: str | None, last4: str | None) -> str:
         "cheque": _("Cheque"),
         "e-transfer": _("E-transfer"),
         "insurance": _("Insurance"),
+        "debit": _("Debit card"),
     }
     return str(words.get(kind) or _("Payment"))
 

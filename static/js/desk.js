@@ -1,0 +1,60 @@
+// Receive Payment follows what is chosen. Without this a button does it; the server decides everything either way.
+(() => {
+  "use strict";
+  const form = document.querySelector("form.receive");
+  if (!form) return;
+  const { amount } = form.elements;
+  const { balance, places, currency } = form.dataset;
+  const button = document.getElementById("show-cards");
+  const money = new Intl.NumberFormat("en-CA", { style: "currency", currency });
+  let newest = 0;
+
+  button.hidden = true;
+  follow();
+  amount.addEventListener("input", follow);
+  form.addEventListener("change", (event) => {
+    if (event.target.name === "payer" || event.target.name === "person") fetchParts("payer");
+  });
+  form.addEventListener("submit", (event) => {
+    if (event.submitter?.id === "find-person") {
+      event.preventDefault();
+      fetchParts("find");
+    }
+  });
+  // Enter in a field is no press on a button: what stands in the card fields would be lost.
+  form.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !event.target.matches("input:not([type=radio], [type=checkbox])")) return;
+    event.preventDefault();
+    if (event.target.name === "find") fetchParts("find");
+  });
+
+  // The sum on the button, what is left afterwards, and the amount that the card fields are for.
+  function follow() {
+    const found = /^\$?(\d{1,3}(?:,\d{3})+|\d*)(?:\.(\d*))?$/.exec(amount.value.trim());
+    const part = (found?.[2] || "").replace(/0+$/, "");
+    if (!found || !(found[1] || found[2]) || part.length > places) return;
+    const cents = Number(found[1].replaceAll(",", "") + part.padEnd(places, "0"));
+    if (!(cents > 0 && cents <= Number(balance))) return;
+    form.dataset.cents = cents;
+    document.getElementById("after").textContent = money.format((balance - cents) / 10 ** places);
+    for (const sum of document.querySelectorAll("[data-sum]")) sum.textContent = " of " + money.format(cents / 10 ** places);
+  }
+
+  // Another payer has other cards: fetch the page anew and take its parts, so that nothing else that was typed is lost.
+  async function fetchParts(why) {
+    const turn = ++newest;
+    const body = new FormData(form);
+    body.set("update", why);
+    try {
+      const answer = await fetch(form.action, { method: "POST", body });
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (turn !== newest) return;
+      for (const id of ["people", "cards", "keeping", "name-part"]) {
+        document.getElementById(id).replaceWith(page.getElementById(id));
+      }
+      if (why === "find") document.querySelector("#people input, #people [tabindex]")?.focus();
+    } catch {
+      button.click();
+    }
+  }
+})();
