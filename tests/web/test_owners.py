@@ -46,7 +46,7 @@ def jonass(site: Site) -> Belongings:
 
 
 def _address(rule: Rule, whose: Belongings) -> str:
-    """The rule's address with that patient's own things in it. One that names anything else fails: think of it here."""
+    """The rule's address with that patient's own things in it. One that names anything else fails here."""
     built = rule.build({name: getattr(whose, name) for name in rule.arguments})
     assert built is not None
     return built[1]
