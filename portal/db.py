@@ -182,14 +182,15 @@ def engine_for_migrations(url: str) -> Engine:
 # --- statements that both databases spell alike, but SQLAlchemy keeps apart -----------------------------------------
 
 
-def _insert(session: Session, table: type[Base]) -> Any:
+def insert_into(session: Session, table: type[Base]) -> Any:
+    """The database's own INSERT, which knows ON CONFLICT."""
     return sqlite_insert(table) if session.get_bind().dialect.name == "sqlite" else postgresql_insert(table)
 
 
 def insert_ignoring_duplicates(session: Session, table: type[Base], **values: Any) -> bool:
     """Insert a row unless a unique rule already knows it; False when it does."""
     key = inspect(table).primary_key
-    statement = _insert(session, table).values(**values).on_conflict_do_nothing().returning(*key)
+    statement = insert_into(session, table).values(**values).on_conflict_do_nothing().returning(*key)
     return session.execute(statement).first() is not None
 
 
@@ -197,4 +198,4 @@ def upsert(
     session: Session, table: type[Base], values: dict[str, Any], on: list[str], changes: dict[str, Any]
 ) -> Any:
     """Insert a row, or change the one that has the same `on`."""
-    return _insert(session, table).values(**values).on_conflict_do_update(index_elements=on, set_=changes)
+    return insert_into(session, table).values(**values).on_conflict_do_update(index_elements=on, set_=changes)

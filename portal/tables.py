@@ -3,8 +3,9 @@
 from portal import audit, cards, clinic, limits, outbox, people, schedule, settings, webhooks
 from portal.db import Base
 from portal.gateway import configured
+from portal.invoices import sums
 from portal.invoices import tables as invoice_tables
 from portal.payments import tables as payment_tables
 
 __all__ = ["Base", "audit", "cards", "clinic", "configured", "invoice_tables", "limits", "outbox", "payment_tables",
-           "people", "schedule", "settings", "webhooks"]  # fmt: skip
+           "people", "schedule", "settings", "sums", "webhooks"]  # fmt: skip

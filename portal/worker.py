@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from portal.audit import chain_entries
 from portal.cards import let_go_of_removed_cards
+from portal.invoices.sums import fold_sums
 from portal.limits import forget_tries
 from portal.mail import deliver_waiting_mail
 from portal.parts import Parts
@@ -42,12 +43,18 @@ def work_once(parts: Parts) -> int:
 def sweep_once(parts: Parts) -> int:
     """One round of looking after what was left open, without any webhook; gives how much was looked at."""
     chain_audit(parts)
+    add_up(parts)
     return sweep(parts) + let_go_of_removed_cards(parts)
 
 
 def chain_audit(parts: Parts) -> int:
     """One round of chaining the audit log; gives how many entries were linked."""
     return chain_entries(parts.database)
+
+
+def add_up(parts: Parts) -> int:
+    """Bring the sums of Invoice Search up to date; gives how many invoices had changed."""
+    return fold_sums(parts.database)
 
 
 def tidy(parts: Parts) -> None:
@@ -81,7 +88,7 @@ class Worker:
         done = [self._did(follow_hints), self._did(deliver_waiting_mail)]
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + SWEEP_EVERY_S
-            done += [self._did(sweep), self._did(let_go_of_removed_cards), self._did(chain_audit)]
+            done += [self._did(sweep), self._did(let_go_of_removed_cards), self._did(chain_audit), self._did(add_up)]
         if time.monotonic() >= self._next_tidy:
             self._next_tidy = time.monotonic() + TIDY_EVERY_S
             self._did(tidy)

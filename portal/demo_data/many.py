@@ -19,6 +19,7 @@ from portal.db import Base, Database
 from portal.demo_data.clinic import CARDS, SETTLED
 from portal.errors import Refusal
 from portal.invoices.books import TaxAmount, TaxRate, take_invoice_numbers, take_receipt_numbers, taxes_on
+from portal.invoices.sums import fold_some
 from portal.invoices.tables import Adjustment, Invoice, InvoiceLine, LineTax
 from portal.payments.tables import Payment
 from portal.people import Patient, PatientWord, folded, word_rows
@@ -86,6 +87,7 @@ def make_many_invoices(
         days = [DAYS - DAYS * (done + turn) // count for turn in range(size)]  # oldest first, as their numbers
         with database.transaction() as session:
             _Batch(session, clinic, chance).write(days)
+            fold_some(session)
         if progress:
             progress(done + size)
 
@@ -179,12 +181,13 @@ class _Batch:
             self._invoice(invoice_id, self.clinic.locations[place], next(numbers[place]), ago)
         self._number_lines()
         self._number_payments()
+        # Payments first: what was paid then stands as paid from the beginning, and walks through no index.
         for table, rows in (
             (Invoice, self.invoices),
+            (Payment, self.payments),
+            (Adjustment, self.adjustments),
             (InvoiceLine, self.lines),
             (LineTax, self.taxes),
-            (Adjustment, self.adjustments),
-            (Payment, self.payments),
         ):
             _insert(self.session, table, rows)
 

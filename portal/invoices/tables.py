@@ -1,9 +1,9 @@
 """Invoices and what stands on them.
 
-`owed_cents`, `paid_cents` and `version` are kept by triggers of the database itself (see the first migration) from
-the appended lines, adjustments and payments, in the transaction that appends them; `balance_cents` is generated from
-them. So the balance is a function of the books, whoever writes them, and a list of a million invoices can be searched
-by it.
+`owed_cents`, `paid_cents`, `version` and `standing` are kept by triggers of the database itself (see the migrations)
+from the appended lines, adjustments and payments, in the transaction that appends them; `balance_cents` is generated
+from them. So balance and status are functions of the books, whoever writes them, and a million invoices can be
+searched by them.
 """
 
 from datetime import date, datetime
@@ -35,7 +35,10 @@ class Invoice(Base):
               sqlite_where=text("voided_at IS NULL"), postgresql_where=text("voided_at IS NULL")),
         Index("uq_invoices_request", "request_id", unique=True),
         # Invoice Search walks these, newest first, by key: (date, id), within whatever it is narrowed to.
-        Index("ix_invoices_day", "service_on", "id"),
+        Index("ix_invoices_standing", "standing", "service_on", "id"),
+        Index("ix_invoices_standing_place", "standing", "location_id", "service_on", "id"),
+        Index("ix_invoices_standing_practitioner", "standing", "practitioner_id", "service_on", "id"),
+        Index("ix_invoices_standing_both", "standing", "location_id", "practitioner_id", "service_on", "id"),
     )  # fmt: skip
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -61,6 +64,8 @@ class Invoice(Base):
     # "Email invoice to patient" was ticked at checkout.
     email_wanted: Mapped[bool] = mapped_column(default=False, server_default=false())
     balance_cents: Mapped[int] = mapped_column(Computed(BALANCE, persisted=True))
+    # How it stands by its books, in the words of `books.Status`. Kept by a trigger; never write it.
+    standing: Mapped[str] = mapped_column(String(11), default="paid", server_default="paid")
 
 
 class InvoiceLine(Base):

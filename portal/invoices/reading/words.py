@@ -58,6 +58,22 @@ def plain_day(day: date) -> str:
     return _day(day, "d MMM y")
 
 
+def full_day(day: date) -> str:
+    """ "17 November 2026" """
+    return _day(day, "d MMMM y")
+
+
+def days_words(since: date, until: date) -> str:
+    """ "1 to 24 November 2026", "24 October to 3 November 2026", "24 November 2026" """
+    if since == until:
+        return full_day(until)
+    if since.year != until.year:
+        first = full_day(since)
+    else:
+        first = _day(since, "d") if since.month == until.month else _day(since, "d MMMM")
+    return str(_("%(first)s to %(last)s", first=first, last=full_day(until)))
+
+
 def local_day(moment: datetime, zone: str) -> date:
     """The calendar day of a moment where the clinic is."""
     return moment.astimezone(ZoneInfo(zone)).date()

@@ -25,6 +25,10 @@ APPEND_ONLY = ("audit_entries", "audit_chain", "access_log")
 # name, type; a type of two is (SQLite, PostgreSQL)
 MOMENT = ("DATETIME", "TIMESTAMP WITH TIME ZONE")
 UUID = ("CHAR(32)", "UUID")
+STANDING = (
+    "CASE WHEN {row}voided_at IS NOT NULL THEN 'void' WHEN {row}owed_cents <= {row}paid_cents THEN 'paid' "
+    "WHEN {row}paid_cents > 0 THEN 'partly paid' ELSE 'receivable' END"
+)
 NEW_COLUMNS: dict[str, list[tuple[str, str | tuple[str, str], str]]] = {
     "locations": [
         ("opens_minute", "INTEGER", "NOT NULL DEFAULT 480"),
@@ -56,6 +60,7 @@ NEW_COLUMNS: dict[str, list[tuple[str, str | tuple[str, str], str]]] = {
         ("request_id", UUID, ""),
         ("created_by", "INTEGER", "users.id"),
         ("email_wanted", "BOOLEAN", "NOT NULL DEFAULT false"),
+        ("standing", "VARCHAR(11)", "NOT NULL DEFAULT 'paid'"),
     ],
     "adjustments": [("request_id", UUID, "")],
     "payment_attempts": [("channel", "VARCHAR(10)", "NOT NULL DEFAULT 'portal'")],
@@ -79,6 +84,8 @@ def upgrade() -> None:
         change_checks_of_postgresql()
     create_indexes()
     only_grow(on_sqlite)
+    keep_standing(on_sqlite)
+    note_what_was_counted(on_sqlite)
 
 
 # --- columns --------------------------------------------------------------------------------------------------------
@@ -189,7 +196,14 @@ def create_indexes() -> None:
         sqlite_where=unvoided, postgresql_where=unvoided,
     )  # fmt: skip
     op.create_index("uq_invoices_request", "invoices", ["request_id"], unique=True)
-    op.create_index("ix_invoices_day", "invoices", ["service_on", "id"])
+    op.create_index("ix_invoices_standing", "invoices", ["standing", "service_on", "id"])
+    op.create_index("ix_invoices_standing_place", "invoices", ["standing", "location_id", "service_on", "id"])
+    op.create_index(
+        "ix_invoices_standing_practitioner", "invoices", ["standing", "practitioner_id", "service_on", "id"]
+    )
+    op.create_index(
+        "ix_invoices_standing_both", "invoices", ["standing", "location_id", "practitioner_id", "service_on", "id"]
+    )
     op.create_index("uq_adjustments_request", "adjustments", ["request_id"], unique=True)
     op.create_index("uq_payments_request", "payments", ["request_id"], unique=True)
     op.create_index("ix_payments_received", "payments", ["received_at", "id"])
@@ -221,6 +235,61 @@ def only_grow(on_sqlite: bool) -> None:
                 f"CREATE TRIGGER {table}_only_grow_{verb.lower()} BEFORE {verb} ON {table} BEGIN "
                 f"SELECT RAISE(ABORT, '{table} only grow'); END"
             )
+
+
+# --- Invoice Search: how an invoice stands, and what invoices come to -----------------------------------------------
+
+
+def keep_standing(on_sqlite: bool) -> None:
+    """`standing` follows from the books, whoever writes them. (SQLite adds no stored generated column to a table.)"""
+    op.execute(f"UPDATE invoices SET standing = {STANDING.format(row='')}")
+    stands = STANDING.format(row="NEW.")
+    if on_sqlite:
+        for event in ("INSERT", "UPDATE OF owed_cents, paid_cents, voided_at, standing"):
+            op.execute(
+                f"CREATE TRIGGER invoices_stand_{event[:6].lower()} AFTER {event} ON invoices "
+                f"WHEN NEW.standing IS NOT {stands} BEGIN "
+                f"UPDATE invoices SET standing = {stands} WHERE id = NEW.id; END"
+            )
+        return
+    op.execute(
+        "CREATE FUNCTION invoices_stand() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        f"NEW.standing := {stands}; RETURN NEW; END $$"
+    )
+    op.execute(
+        "CREATE TRIGGER invoices_stand BEFORE INSERT OR UPDATE ON invoices "
+        "FOR EACH ROW EXECUTE FUNCTION invoices_stand()"
+    )
+
+
+COUNTED = "service_on, location_id, practitioner_id, standing, currency, invoices, owed_cents, paid_cents"
+WATCHED = "service_on, location_id, practitioner_id, currency, owed_cents, paid_cents, voided_at"
+
+
+def note_what_was_counted(on_sqlite: bool) -> None:
+    """The first change of an invoice since the sums were made notes how it was counted (`portal/invoices/sums.py`)."""
+    nothing = "NEW.service_on, NEW.location_id, NULL, '', NEW.currency, 0, 0, 0"
+    before = (
+        "OLD.service_on, OLD.location_id, OLD.practitioner_id, OLD.standing, OLD.currency, 1, "
+        "CASE WHEN OLD.voided_at IS NULL THEN OLD.owed_cents ELSE 0 END, "
+        "CASE WHEN OLD.voided_at IS NULL THEN OLD.paid_cents ELSE 0 END"
+    )
+    unnoted = "WHEN NOT EXISTS (SELECT 1 FROM invoice_changes WHERE invoice_id = NEW.id)"
+    for name, event, was in (("new", "INSERT", nothing), ("changed", f"UPDATE OF {WATCHED}", before)):
+        note = f"INSERT INTO invoice_changes (invoice_id, {COUNTED}) VALUES (NEW.id, {was})"
+        trigger = f"CREATE TRIGGER invoices_are_noted_{name} AFTER {event} ON invoices FOR EACH ROW"
+        if on_sqlite:
+            op.execute(f"{trigger} {unnoted} BEGIN {note}; END")
+            continue
+        op.execute(
+            f"CREATE FUNCTION invoices_are_noted_{name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            f"{note} ON CONFLICT DO NOTHING; RETURN NULL; END $$"
+        )
+        op.execute(f"{trigger} EXECUTE FUNCTION invoices_are_noted_{name}()")
+    op.execute(
+        f"INSERT INTO invoice_changes (invoice_id, {COUNTED}) "
+        "SELECT id, service_on, location_id, NULL, '', currency, 0, 0, 0 FROM invoices"
+    )
 
 
 # --- tables ---------------------------------------------------------------------------------------------------------
@@ -439,4 +508,34 @@ def create_tables() -> None:
     open_ones = sa.text("state IN ('asked', 'pending')")
     op.create_index(
         "ix_refunds_next_look", "refunds", ["next_look_at"], sqlite_where=open_ones, postgresql_where=open_ones
+    )
+    op.create_table(
+        "invoice_sums",
+        sa.Column("span", sa.String(5), nullable=False),
+        sa.Column("location_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("practitioner_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("standing", sa.String(11), nullable=False),
+        sa.Column("starts_on", sa.Date(), nullable=False),
+        sa.Column("currency", sa.String(3), nullable=False),
+        sa.Column("invoices", sa.Integer(), nullable=False),
+        sa.Column("owed_cents", sa.BigInteger(), nullable=False),
+        sa.Column("paid_cents", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "span", "location_id", "practitioner_id", "standing", "starts_on", "currency",
+            name=op.f("pk_invoice_sums"),
+        ),
+    )  # fmt: skip
+    op.create_table(
+        "invoice_changes",
+        sa.Column("invoice_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("service_on", sa.Date(), nullable=False),
+        sa.Column("location_id", sa.Integer(), nullable=False),
+        sa.Column("practitioner_id", sa.Integer(), nullable=True),
+        sa.Column("standing", sa.String(11), nullable=False),
+        sa.Column("currency", sa.String(3), nullable=False),
+        sa.Column("invoices", sa.Integer(), nullable=False),
+        sa.Column("owed_cents", sa.Integer(), nullable=False),
+        sa.Column("paid_cents", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["invoice_id"], ["invoices.id"], name=op.f("fk_invoice_changes_invoice_id")),
+        sa.PrimaryKeyConstraint("invoice_id", name=op.f("pk_invoice_changes")),
     )
