@@ -22,16 +22,18 @@ from flask_security.core import RoleMixin, UserMixin
 from flask_security.datastore import SQLAlchemyDatastore, UserDatastore
 from flask_security.mail_util import EmailValidateException, MailUtil
 from flask_security.password_util import PasswordUtil
-from sqlalchemy import Connection, Engine, bindparam, select, update
+from sqlalchemy import Connection, Engine, and_, bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import UpdateBase
 
+from portal.audit import record
 from portal.clock import now
 from portal.db import Database
 from portal.errors import Refusal
 from portal.invoices.reading import Payee, Payer
 from portal.outbox import queue_mail
+from portal.parts import Parts
 from portal.people import PATIENT, ROLES, Patient, PayerLink, SignIn, User, lines_shown
 from portal.permissions import May, may
 from portal.vault import Vault
@@ -196,13 +198,31 @@ def end_all_sign_ins(session: Session, user_id: int) -> None:
     _end(session, SignIn.user_id == user_id)
 
 
-def _end(session: Session, which: Any) -> None:
-    session.execute(
+def end_other_sign_ins(session: Session, user_id: int, but: int) -> int:
+    """End every sign-in of an account but one; gives how many were open."""
+    return _end(session, and_(SignIn.user_id == user_id, SignIn.id != but, SignIn.expires_at > now()))
+
+
+def _end(session: Session, which: Any) -> int:
+    ended = session.execute(
         update(SignIn)
         .where(which, SignIn.ended_at.is_(None))
         .values(ended_at=now())
+        .returning(SignIn.id)
         .execution_options(synchronize_session=False)
     )
+    return len(ended.all())
+
+
+def open_sign_ins(connection: Connection, user_id: int) -> list[tuple[int, datetime]]:
+    """The browsers in which an account is signed in, by id and since when; the newest first."""
+    rows = connection.execute(
+        select(SignIn.id, SignIn.started_at)
+        .where(SignIn.user_id == user_id, SignIn.ended_at.is_(None), SignIn.expires_at > now())
+        .order_by(SignIn.id.desc())
+        .limit(50)
+    )
+    return [(row.id, row.started_at) for row in rows]
 
 
 def _hash_of(token: str) -> str:
@@ -366,6 +386,25 @@ def password_problem(password: str, email: str) -> str | None:
     if email and email in (lowered, lowered.strip("0123456789!")):
         return _("Your email address is easy to guess. Please choose something else.")
     return None
+
+
+def change_password(parts: Parts, *, user_id: int, sign_in_id: int, email: str, password: str) -> None:
+    """Give an account a new password and end its other sign-ins; a mail tells the owner. Raises BadAccount."""
+    problem = password_problem(password, email)
+    if problem:
+        raise BadAccount(why=problem)
+    password_hash = hashed(password)  # slow on purpose: not inside the transaction
+    with parts.database.transaction() as session:
+        name = session.execute(
+            update(User)
+            .where(User.id == user_id)
+            .values(password=password_hash)
+            .returning(User.name)
+            .execution_options(synchronize_session=False)
+        ).scalar_one()
+        end_other_sign_ins(session, user_id, but=sign_in_id)
+        record(session, "password.changed", name, by=user_id)
+        queue_mail(session, parts.vault, "password_changed", f"password_changed:{uuid4().hex}", email, name=name)
 
 
 # --- making an account ----------------------------------------------------------------------------------------------

@@ -239,6 +239,7 @@ class _Servers:
             "",
             f"Sign-ins, password for all: {PASSWORD}",
             *(f"  {email:<24} {who}" for email, who in sign_ins),
+            "The staff are asked for a code as well: the page that asks shows it, in the demo only.",
             "",
             "Test cards, any future date and any code:",
             *(f"  {number}   {what}" for number, what in CARDS),

@@ -70,7 +70,7 @@ def invite(parts: Parts, *, email: str, name: str, role: str, patient_id: int | 
     email = mail_address(email)
     if role not in ROLES or (role == PATIENT) != (patient_id is not None):
         raise BadAccount(why=_l("An invitation is for one patient on file, or for one role of the staff."))
-    name = " ".join(name.split())[:160] or email
+    name = "".join(filter(str.isprintable, " ".join(name.split())))[:160] or email
     try:
         _invite(parts, email, name, role, patient_id, by)
     except IntegrityError:  # two at once to one address: now the other one is there to be revoked

@@ -231,6 +231,9 @@ class SignIn(Base):
     # When the second factor was given in this sign-in, and when the password was last typed in it.
     factor_at: Mapped[datetime | None] = mapped_column(Utc)
     confirmed_at: Mapped[datetime | None] = mapped_column(Utc)
+    # What a passkey of this sign-in has to answer; gone with the first answer.
+    challenge: Mapped[str | None] = mapped_column(String(64))
+    challenge_at: Mapped[datetime | None] = mapped_column(Utc)
 
 
 class RecoveryCode(Base):

@@ -81,6 +81,8 @@ def test_everybody_who_is_listed_can_sign_in(clinic: Database, vault: Vault) -> 
         ("maya@example.com", "patient"),
         ("jonas@example.com", "patient"),
         ("dana@example.com", "front_desk"),
+        ("ines@example.com", "billing"),
+        ("liam@example.com", "practitioner"),
         ("marc@example.com", "administrator"),
     }
     with clinic.transaction() as session:

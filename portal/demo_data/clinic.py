@@ -21,6 +21,7 @@ from portal.invoices.books import Line, TaxRate, issue_invoice, take_receipt_num
 from portal.invoices.tables import Adjustment, Invoice
 from portal.payments.tables import Payment
 from portal.people import PATIENT, Patient, PayerLink, User
+from portal.second_factor import DEMO_KEY, sealed_key
 from portal.settings import change_setting
 from portal.vault import Vault
 
@@ -108,7 +109,12 @@ PEOPLE = (
     "Yuki Tanabe", "Amara Nwosu", "Hugo Lévesque", "Sofia Marchetti", "Dmitri Volkov", "Leilani Kahale",
     "Ruth Friesen", "Arjun Mehta", "Claire Desjardins", "Mateo Fuentes", "Siobhan Kelly", "Anders Holm",
 )  # fmt: skip
-STAFF = (("Dana Whitlock", "dana@example.com", "front_desk"), ("Marc Oduya", "marc@example.com", "administrator"))
+STAFF = (
+    ("Dana Whitlock", "dana@example.com", "front_desk"),
+    ("Ines Caron", "ines@example.com", "billing"),
+    ("Liam Tremblay", "liam@example.com", "practitioner"),
+    ("Marc Oduya", "marc@example.com", "administrator"),
+)
 SIGNING_IN = {"Maya Lindqvist": "maya@example.com", "Jonas Weber": "jonas@example.com"}
 CARDS = (("visa", "4242"), ("visa", "1881"), ("mastercard", "4444"), ("amex", "0005"), ("discover", "1117"))
 
@@ -137,6 +143,7 @@ def make_demo_clinic(
         gateway_id = _gateway(session, vault, sandbox_gateway)
         clinic = _Clinic(session, random.Random(seed))  # noqa: S311  made-up data, the same again for the same seed
         sign_ins = clinic.open(hashes)
+        clinic.give_second_factors(vault)
         for visit in clinic.visits():
             clinic.write(visit)
     return DemoClinic(tuple(sign_ins), len(PEOPLE), INVOICES, gateway_id)
@@ -283,6 +290,12 @@ class _Clinic:
             yield self._user(name, email, PATIENT, hashes[email], self.patients[name].id)
         for name, email, role in STAFF:
             yield self._user(name, email, role, hashes[email], None)
+
+    def give_second_factors(self, vault: Vault) -> None:
+        """Every member of staff has the demo's own key, whose codes the sign-in page shows."""
+        for user in self.staff.values():
+            if user.is_staff:
+                user.totp_sealed, user.totp_set_up_at = sealed_key(vault, user.id, DEMO_KEY), now()
 
     def _user(self, name: str, email: str, role: str, password_hash: str, patient_id: int | None) -> DemoSignIn:
         self.staff[name] = User(

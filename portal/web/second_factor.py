@@ -4,19 +4,20 @@ import json
 from datetime import datetime
 
 import segno
-from flask import Blueprint, flash, make_response, redirect, render_template, request, session, url_for
+from flask import Blueprint, abort, flash, make_response, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from markupsafe import Markup
 from sqlalchemy import select
 
-from portal import second_factor
+from portal import passkeys, second_factor
 from portal.parts import parts
 from portal.people import User
 from portal.second_factor import SetUpMeanwhile, WrongCode
 from portal.vault import CannotOpen
 from portal.web import limits
 from portal.web.access import SECOND_FACTOR, half_signed_in, is_own_path, who
+from portal.web.headers import allow_own_scripts
 from portal.web.scope import done_reading, reading, settings
 
 bp = Blueprint("second_factor", __name__, url_prefix=SECOND_FACTOR)
@@ -84,6 +85,37 @@ def recover() -> ResponseReturnValue:
     return redirect(url_for("own_account.page") if left < 4 else _onward(), 303)
 
 
+@bp.post("/passkey/options")
+@half_signed_in
+def passkey_options() -> ResponseReturnValue:
+    """For the script: what the browser needs to answer with a passkey."""
+    if not who().has_factor:
+        abort(403)
+    done_reading()
+    return passkeys.options_to_give(parts(), user_id=who().id, sign_in_id=who().sign_in_id)
+
+
+@bp.post("/passkey")
+@half_signed_in
+def give_passkey() -> ResponseReturnValue:
+    """A passkey instead of a code."""
+    if who().factor_at is not None:
+        return redirect(_onward(), 303)
+    limits.count(limits.FACTOR_BY_NETWORK, "factor", limits.network())
+    done_reading()
+    try:
+        passkeys.give_passkey(
+            parts(),
+            user_id=who().id,
+            sign_in_id=who().sign_in_id,
+            answer=request.form.get("credential", ""),
+        )
+    except passkeys.PasskeyRefused as refusal:
+        flash(f"{refusal.heading}\n{refusal.text}", "error")
+        return redirect(url_for(".ask", next=_next() or None), 303)
+    return redirect(_onward(), 303)
+
+
 def _codes_left(left: int) -> str:
     if left == 0:
         return _("That was your last recovery code\nMake new ones here now, or replace the app that you lost.")
@@ -96,10 +128,16 @@ def _codes_left(left: int) -> str:
 
 def _asking_page(error: str = "") -> ResponseReturnValue:
     demo = second_factor.demo_code(parts(), reading(), who().id)
+    has_passkeys = passkeys.site_of(parts().config) is not None and bool(passkeys.passkeys_of(reading(), who().id))
     page = render_template(
-        "second_factor/ask.html", error=error, next=_next(), demo=f"{demo[:3]} {demo[3:]}" if demo else ""
+        "second_factor/ask.html",
+        error=error,
+        next=_next(),
+        demo=f"{demo[:3]} {demo[3:]}" if demo else "",
+        has_passkeys=has_passkeys,
     )
-    return make_response(page, 422 if error else 200)
+    response = make_response(page, 422 if error else 200)
+    return allow_own_scripts(response) if has_passkeys else response
 
 
 def _recovery_page(error: str = "") -> ResponseReturnValue:

@@ -152,7 +152,13 @@ def _served(app: WSGIApplication) -> Iterator[int]:
 
 
 @pytest.fixture
-def story(database_url: str) -> Iterator[Story]:
+def host() -> str:
+    """What the portal is called on this machine; a test may say otherwise."""
+    return "127.0.0.1"
+
+
+@pytest.fixture
+def story(database_url: str, host: str) -> Iterator[Story]:
     sandbox = Sandbox()
     with serve(sandbox) as stripe_url:
         late: dict[str, Flask] = {}
@@ -162,7 +168,7 @@ def story(database_url: str) -> Iterator[Story]:
             return late["app"](environ, start)
 
         with _served(application) as port:
-            url = f"http://127.0.0.1:{port}"
+            url = f"http://{host}:{port}"
             config = Config(
                 production=False,
                 database_url=database_url,

@@ -52,7 +52,12 @@ NEW_COLUMNS: dict[str, list[tuple[str, str | tuple[str, str], str]]] = {
         ("totp_set_up_at", MOMENT, ""),
         ("totp_last_step", "BIGINT", ""),
     ],
-    "sign_ins": [("factor_at", MOMENT, ""), ("confirmed_at", MOMENT, "")],
+    "sign_ins": [
+        ("factor_at", MOMENT, ""),
+        ("confirmed_at", MOMENT, ""),
+        ("challenge", "VARCHAR(64)", ""),
+        ("challenge_at", MOMENT, ""),
+    ],
     "gateway_credentials": [("tested_at", MOMENT, ""), ("webhook_endpoint", "VARCHAR(255)", "")],
     "invoices": [
         ("voided_by", "INTEGER", "users.id"),

@@ -1,0 +1,149 @@
+"""How people get in: the second factor of staff, passkeys, invitations, sign-up. As they do it, in a real browser."""
+
+import base64
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+from sqlalchemy import select
+
+from portal.people import Passkey
+from portal.second_factor import code_at, step_now
+from tests.e2e.conftest import PASSWORD, Person, Story
+from tests.makers import give_authenticator
+from tests.support.axe import assert_accessible
+from tests.support.browser import Pages
+
+pytestmark = pytest.mark.browser
+
+Someone = Callable[..., Person]
+APP = b"twenty bytes of app!"
+
+
+def types_password(person: Person, email: str, password: str = PASSWORD) -> Page:
+    person.go("/login")
+    person.page.get_by_label("Email").fill(email)
+    person.page.get_by_label("Password").fill(password)
+    person.page.get_by_role("button", name="Sign in").click()
+    person.page.wait_for_url(lambda url: "/login" not in url)
+    return person.page
+
+
+def heading(page: Page, text: str) -> None:
+    expect(page.get_by_role("heading", level=1)).to_have_text(text)
+
+
+def shown_key(page: Page) -> bytes:
+    """The key that the set-up page spells out."""
+    page.get_by_text("I can't scan it").click()
+    return base64.b32decode(page.locator(".key").inner_text().replace(" ", ""))
+
+
+def check_looks(page: Page) -> None:
+    """Accessible, and no wider than the window, on a desk and on a small phone."""
+    for width in (320, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert_accessible(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def sets_up(person: Person) -> tuple[bytes, list[str]]:
+    """From the set-up page to the office; gives the app's key and the recovery codes."""
+    page = person.page
+    heading(page, "Set up your second factor")
+    check_looks(page)
+    expect(page.locator(".qr svg")).to_be_visible()
+    key = shown_key(page)
+    page.get_by_label("Code from the app").fill("000000")
+    page.get_by_role("button", name="Continue").click()
+    expect(page.get_by_text("This code doesn't fit.")).to_be_visible()
+    assert shown_key(page) == key
+    page.get_by_label("Code from the app").fill(code_at(key, step_now()))
+    page.get_by_role("button", name="Continue").click()
+    heading(page, "Your recovery codes")
+    check_looks(page)
+    codes = page.locator(".codes li").all_inner_texts()
+    page.reload()
+    assert page.locator(".codes li").all_inner_texts() == codes
+    page.get_by_role("button", name="I have kept them").click()
+    return key, codes
+
+
+def test_marc_sets_up_an_app_and_signs_in_with_it_again(story: Story, someone: Someone, new_page: Pages) -> None:
+    new_page.expect_console("422")
+    marc = someone(None)
+    types_password(marc, "marc@example.com")
+    key, codes = sets_up(marc)
+    expect(marc.page.get_by_text("Marc Oduya").first).to_be_visible()
+    assert "/office/" in marc.page.url and len(codes) == 10
+
+    again = someone(None)
+    page = types_password(again, "marc@example.com")
+    heading(page, "Your six-digit code, please")
+    check_looks(page)
+    page.get_by_label("Code", exact=True).fill(code_at(key, step_now() + 1))
+    page.get_by_role("button", name="Continue").click()
+    page.wait_for_url(lambda url: "/second-factor" not in url)
+
+    third = someone(None)
+    page = types_password(third, "marc@example.com")
+    page.get_by_role("link", name="use a recovery code").click()
+    heading(page, "Use a recovery code")
+    check_looks(page)
+    page.get_by_label("Recovery code", exact=True).fill(codes[3])
+    page.get_by_role("button", name="Continue").click()
+    page.wait_for_url(lambda url: "/second-factor" not in url)
+
+
+def test_the_way_to_a_page_survives_both_steps(story: Story, someone: Someone) -> None:
+    story.change(lambda session: give_authenticator(session, story.parts.vault, "dana@example.com", APP))
+    dana = someone(None)
+    dana.go("/office/account")
+    dana.page.get_by_label("Email").fill("dana@example.com")
+    dana.page.get_by_label("Password").fill(PASSWORD)
+    dana.page.get_by_role("button", name="Sign in").click()
+    dana.page.get_by_label("Code", exact=True).fill(code_at(APP, step_now()))
+    dana.page.get_by_role("button", name="Continue").click()
+    heading(dana.page, "Your account")
+    check_looks(dana.page)
+
+
+@pytest.mark.parametrize("host", ["localhost"])  # WebAuthn takes names only
+def test_a_passkey_is_added_used_instead_of_a_code_and_removed(
+    story: Story, someone: Someone, new_page: Pages, host: str
+) -> None:
+    story.change(lambda session: give_authenticator(session, story.parts.vault, "marc@example.com", APP))
+    marc = someone("marc@example.com")
+    devtools = marc.page.context.new_cdp_session(marc.page)
+    devtools.send("WebAuthn.enable")
+    options = {"protocol": "ctap2", "transport": "internal", "hasUserVerification": True, "isUserVerified": True,
+               "automaticPresenceSimulation": True}  # fmt: skip
+    authenticator = devtools.send("WebAuthn.addVirtualAuthenticator", {"options": options})["authenticatorId"]
+    marc.go("/office/account")
+    marc.page.get_by_role("link", name="Add a passkey").click()
+    check_looks(marc.page)
+    marc.page.get_by_label("A name for it").fill("Office laptop")
+    marc.page.get_by_role("button", name="Add the passkey").click()
+    expect(marc.page.get_by_text("Your passkey is added")).to_be_visible()
+    expect(marc.page.get_by_text("Office laptop").first).to_be_visible()
+    check_looks(marc.page)
+
+    marc.page.get_by_role("button", name="Sign out").click()
+    types_password(marc, "marc@example.com")
+    heading(marc.page, "Your six-digit code, please")
+    check_looks(marc.page)
+    devtools.send("WebAuthn.setUserVerified", {"authenticatorId": authenticator, "isUserVerified": True})
+    marc.page.get_by_role("button", name="Use a passkey").click()
+    marc.page.wait_for_url(lambda url: "/second-factor" not in url)
+    made = devtools.send("WebAuthn.getCredentials", {"authenticatorId": authenticator})["credentials"]
+    with story.parts.database.read() as connection:
+        kept = connection.execute(select(Passkey.sign_count, Passkey.last_used_at)).one()
+    assert kept.sign_count == made[0]["signCount"] and kept.last_used_at is not None
+
+    marc.go("/office/account")
+    marc.page.get_by_role("button", name="Remove Office laptop").click()
+    expect(marc.page.get_by_text("The passkey is removed")).to_be_visible()
+    marc.page.get_by_role("button", name="Sign out").click()
+    types_password(marc, "marc@example.com")
+    heading(marc.page, "Your six-digit code, please")
+    expect(marc.page.get_by_role("button", name="Use a passkey")).to_have_count(0)
