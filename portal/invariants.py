@@ -27,6 +27,8 @@ from sqlalchemy import (
 
 from portal.clock import now
 from portal.db import Database
+from portal.invoices.books import Status
+from portal.invoices.sums import differing_days, wrong_sums
 from portal.invoices.tables import Adjustment, Invoice, InvoiceLine, LineTax
 from portal.payments.states import LIVE, State
 from portal.payments.tables import Case, Payment, PaymentAttempt
@@ -62,6 +64,7 @@ def broken_invariants(database: Database) -> list[Finding]:
             *missing_triggers(connection),
             *broken_books(connection),
             *amounts_in_parts(connection),
+            *broken_sums(connection),
             *unusable_settings(connection),
         ]
 
@@ -79,6 +82,8 @@ def checks() -> list[Check]:
     return [
         Check("I1", "the invoice's owed amount is not its lines, taxes and adjustments", _owed_differs()),
         Check("I1", "the invoice's paid amount is not its payments", _paid_differs()),
+        Check("I1", "the invoice does not stand as its books say", _stands_otherwise()),
+        Check("I1", "the day's sums of Invoice Search are not its invoices", differing_days()),
         Check("I1", "the line's tax stands on another invoice than the line", _stray_taxes()),
         Check("I1", "the payment is in another currency than its invoice", _foreign_payments()),
         Check("I3", "the invoice has more than one live attempt", _several_live_attempts()),
@@ -120,6 +125,23 @@ def _owed_differs() -> Select[Any]:
 
 def _paid_differs() -> Select[Any]:
     return _differs(Invoice.paid_cents, _sums(Payment.amount_cents, Payment))
+
+
+def _stands_otherwise() -> Select[Any]:
+    stands = case(
+        (Invoice.voided_at.is_not(None), Status.VOID),
+        (Invoice.balance_cents <= 0, Status.PAID),
+        (Invoice.paid_cents > 0, Status.PARTLY_PAID),
+        else_=Status.RECEIVABLE,
+    )
+    return select(Invoice.id).where(Invoice.standing != stands)
+
+
+def broken_sums(connection: Connection) -> Iterator[Finding]:
+    """Sums of Invoice Search that are not what their parts add up to."""
+    wrong = tuple(wrong_sums(connection))
+    if wrong:
+        yield Finding("I1", "the sum of Invoice Search is not the sum of its parts", wrong[:MOST_IDS])
 
 
 def _stray_taxes() -> Select[Any]:
@@ -217,7 +239,10 @@ def _void_but_holding_money() -> Select[Any]:
 
 
 ONLY_GROW = ("invoice_lines", "line_taxes", "adjustments", "payments")
-KEEP_THE_SUMS = ("invoice_lines_are_owed", "line_taxes_are_owed", "adjustments_are_owed", "payments_are_paid")
+KEEP_THE_SUMS = (
+    "invoice_lines_are_owed", "line_taxes_are_owed", "adjustments_are_owed", "payments_are_paid",
+    "invoices_are_noted_new", "invoices_are_noted_changed",
+)  # fmt: skip
 KEEP_ATTEMPTS = ("payment_attempts_stay_what_they_are",)
 
 # A trigger that is there but disabled keeps no rule.
@@ -233,8 +258,9 @@ def missing_triggers(connection: Connection) -> Iterator[Finding]:
     on_sqlite = connection.dialect.name == "sqlite"
     there = set(connection.scalars(text(SQLITE_TRIGGERS if on_sqlite else POSTGRESQL_TRIGGERS)))
     endings = ("_only_grow_update", "_only_grow_delete") if on_sqlite else ("_only_grow", "_only_grow_whole")
+    standing = ("invoices_stand_insert", "invoices_stand_update") if on_sqlite else ("invoices_stand",)
     wanted = [
-        ("I1", "the trigger that keeps an invoice's sums is missing", KEEP_THE_SUMS),
+        ("I1", "the trigger that keeps an invoice's sums is missing", (*KEEP_THE_SUMS, *standing)),
         ("I7", "the trigger that lets a table only grow is missing", [t + end for t in ONLY_GROW for end in endings]),
         ("I10", "the trigger that keeps an attempt what it is is missing", KEEP_ATTEMPTS),
     ]

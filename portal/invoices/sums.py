@@ -12,7 +12,22 @@ from datetime import date
 from itertools import product
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, ForeignKey, String, case, delete, func, inspect, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    ForeignKey,
+    Integer,
+    Select,
+    String,
+    case,
+    cast,
+    delete,
+    func,
+    inspect,
+    select,
+    union_all,
+)  # fmt: skip
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from portal.db import Base, Database, insert_into
@@ -176,3 +191,56 @@ def _keys(place: _Place) -> Iterator[_Key]:
         (place.standing, ANY_STANDING),
     ):
         yield span, location, practitioner, standing, day, place.currency
+
+
+# --- are they right? ------------------------------------------------------------------------------------------------
+
+
+def differing_days() -> Select[Any]:
+    """The days whose sums, corrected by what has changed since, are not their invoices: none, one hopes."""
+    sums = InvoiceSum.__table__.c
+    here = tuple(_is[name] for name in _Place._fields)
+    now_counted = (counted(_is.owed_cents), counted(_is.paid_cents))
+    changed = InvoiceChange.__table__.join(Invoice.__table__, _is.id == _was.invoice_id)
+    parts = union_all(
+        _part(here, 1, *now_counted),
+        _part(
+            (sums.starts_on, *(sums[name] for name in _Place._fields[1:])),
+            -sums.invoices, -sums.owed_cents, -sums.paid_cents,
+        ).where(sums.span == DAY, sums.location_id != ANY, sums.practitioner_id != ANY, sums.standing != ANY_STANDING),
+        _part(tuple(_was[name] for name in _Place._fields), _was.invoices, _was.owed_cents, _was.paid_cents),
+        _part(here, -1, *(-each for each in now_counted)).select_from(changed),
+    ).subquery().c  # fmt: skip
+    place = (parts.service_on, parts.location_id, parts.practitioner_id, parts.standing, parts.currency)
+    differs = (func.sum(parts.invoices) != 0) | (func.sum(parts.owed) != 0) | (func.sum(parts.paid) != 0)
+    return select(parts.service_on).group_by(*place).having(differs)
+
+
+def _part(place: Sequence[Any], invoices: Any, owed: Any, paid: Any) -> Select[Any]:
+    day, location, practitioner, standing, currency = place
+    return select(
+        day.label("service_on"),
+        location.label("location_id"),
+        func.coalesce(practitioner, NOBODY).label("practitioner_id"),
+        standing.label("standing"),
+        currency.label("currency"),
+        cast(invoices, Integer).label("invoices"),
+        cast(owed, BigInteger).label("owed"),
+        cast(paid, BigInteger).label("paid"),
+    )
+
+
+def wrong_sums(connection: Connection) -> Iterator[str]:
+    """The sums over a month or over any location, practitioner or standing that are not what their parts come to."""
+    rows: dict[_Key, list[int]] = defaultdict(lambda: [0, 0, 0])
+    finest = []
+    for span, location, practitioner, standing, day, currency, *amounts in connection.execute(select(InvoiceSum.__table__)):
+        _add(rows[span, location, practitioner, standing, day, currency], amounts)
+        if span == DAY and location != ANY and practitioner != ANY and standing != ANY_STANDING:
+            finest.append((_Place(day, location, practitioner, standing, currency), amounts))
+    for place, amounts in finest:
+        for key in _keys(place):
+            _add(rows[key], amounts, -1)
+    for (span, location, practitioner, standing, day, _currency), left in rows.items():
+        if any(left):
+            yield f"{span} {day} location {location} practitioner {practitioner} {standing}".rstrip()
