@@ -188,42 +188,48 @@ def gateway() -> None:
 @click.option("--webhook-secret", default="", help="The webhook's signing secret, whsec_…")
 @click.option("--active", is_flag=True, help="Take payments through it from now on.")
 @click.option("--default", "default", is_flag=True, help="The location's default gateway.")
+@click.option("--offline", is_flag=True, help="Keep the keys without trying them at Stripe first.")
 def gateway_add(
     location: str | None, name: str, mode: str, token: str, secret: str | None, webhook_secret: str, active: bool,
-    default: bool,
+    default: bool, offline: bool,
 ) -> None:  # fmt: skip
-    """Set up a Stripe gateway with its keys. The secrets are kept encrypted and never shown again."""
-    from portal.gateway.configured import add_gateway
+    """Set up a Stripe gateway, once Stripe has taken its keys. Secrets are kept encrypted and never shown again."""
+    from secrets import token_hex
+
+    from portal.gateway.setting_up import GatewayWanted, set_up_gateway
 
     secret = secret or click.prompt("Secret", hide_input=True)
-    with parts().database.transaction() as session:
-        made = add_gateway(
-            session,
-            parts().vault,
-            location_id=_location_id(session, location),
-            name=name,
-            mode=mode,
-            token=token,
-            secret=secret,
-            webhook_secret=webhook_secret,
-            active=active,
-            default=default,
-        )
-        address = f"{parts().config.base_url}/webhooks/stripe/{made.public_id}"
+    with parts().database.read() as connection:
+        location_id = _location_id(connection, location)
+    made = token_hex(8)
+    wanted = GatewayWanted(name, location_id, mode, active, default, token, secret, webhook_secret)
+    account = set_up_gateway(_tools(offline), made, wanted, by=None)
+    address = f"{parts().config.base_url}/webhooks/stripe/{made}"
     click.echo(
-        f"Gateway {made.public_id} is set up ({'active' if active else 'inactive'}).\nWebhook address: {address}"
+        f"Gateway {made} is set up ({'active' if active else 'inactive'}, {_tested(account)}).\n"
+        f"Webhook address: {address}"
     )
 
 
-def _location_id(session: Any, location: str | None) -> int | None:
+def _tools(offline: bool) -> Any:
+    from portal.gateway.setting_up import Tools
+
+    return Tools(parts().database, parts().vault, None if offline else parts().connect)
+
+
+def _tested(account: str | None) -> str:
+    return f"Stripe account {account}" if account else "keys not tested"
+
+
+def _location_id(connection: Any, location: str | None) -> int | None:
     from portal.clinic import Location
 
     if not location:
         return None
     by = Location.id == int(location) if location.isdecimal() else Location.name == location
-    found: int | None = session.scalar(select(Location.id).where(by))
+    found: int | None = connection.scalar(select(Location.id).where(by))
     if found is None:
-        names = ", ".join(session.scalars(select(Location.name).order_by(Location.name))) or "none yet"
+        names = ", ".join(connection.scalars(select(Location.name).order_by(Location.name))) or "none yet"
         raise click.ClickException(f"There is no location called {location}. Locations: {names}.")
     return found
 
@@ -268,17 +274,22 @@ def gateway_list() -> None:
 @click.option("--token", help="Stripe's publishable key; by default it stays.")
 @click.option("--secret", help="A new secret or restricted key; asked for, and empty keeps the one there is.")
 @click.option("--webhook-secret", help="A new signing secret; asked for likewise. The former counts for a day.")
+@click.option("--offline", is_flag=True, help="Keep the keys without trying them at Stripe first.")
 def gateway_keys(
-    gateway_id: str, mode: str | None, token: str | None, secret: str | None, webhook_secret: str | None
-) -> None:
+    gateway_id: str, mode: str | None, token: str | None, secret: str | None, webhook_secret: str | None,
+    offline: bool,
+) -> None:  # fmt: skip
     """Give a gateway new keys, or its webhook signing secret once Stripe has made one. Secrets are never shown."""
-    from portal.gateway.configured import change_keys
+    from portal.gateway.configured import gateway_called
+    from portal.gateway.setting_up import change_keys
 
     secret = _asked("Secret", secret)
     webhook_secret = _asked("Webhook signing secret", webhook_secret)
     with parts().database.transaction() as session:
-        mode = change_keys(session, parts().vault, gateway_id, mode, token or "", secret, webhook_secret)
-    click.echo(f"Gateway {gateway_id} has its {mode} keys.")
+        mode = mode or gateway_called(session, gateway_id).mode
+    account = change_keys(_tools(offline), gateway_id, mode, token or "", secret, webhook_secret, by=None)
+    of = f" of Stripe account {account}" if account else ""
+    click.echo(f"Gateway {gateway_id} has its {mode} keys{of}.")
 
 
 def _asked(what: str, given: str | None) -> str:
@@ -292,13 +303,10 @@ def _asked(what: str, given: str | None) -> str:
 @click.argument("status", type=click.Choice(["active", "inactive"]))
 def gateway_status(gateway_id: str, status: str) -> None:
     """Switch one gateway on or off; the portal follows at the next request."""
-    from portal.gateway.configured import ConfiguredGateway
+    from portal.gateway.configured import set_status
 
     with parts().database.transaction() as session:
-        found = session.scalars(select(ConfiguredGateway).where(ConfiguredGateway.public_id == gateway_id)).first()
-        if found is None:
-            raise click.ClickException(f"There is no gateway {gateway_id}. See: portal gateway list")
-        found.status = status
+        set_status(session, gateway_id, status, by=None)
     click.echo(f"Gateway {gateway_id} is {status}.")
 
 

@@ -243,7 +243,7 @@ KEEP_THE_SUMS = (
     "invoice_lines_are_owed", "line_taxes_are_owed", "adjustments_are_owed", "payments_are_paid",
     "invoices_are_noted_new", "invoices_are_noted_changed",
 )  # fmt: skip
-KEEP_ATTEMPTS = ("payment_attempts_stay_what_they_are",)
+KEEP_ATTEMPTS = ("payment_attempts_stay_what_they_are", "gateway_credentials_keep_their_account")
 
 # A trigger that is there but disabled keeps no rule.
 POSTGRESQL_TRIGGERS = """

@@ -32,6 +32,7 @@ class WebhookEvent(Base):
     __tablename__ = "webhook_events"
     __table_args__ = (
         Index("uq_webhook_events_event", "gateway_id", "event_id", unique=True),
+        Index("ix_webhook_events_received", "gateway_id", "mode", "received_at"),
         Index("ix_webhook_events_waiting", "next_try_at",
               sqlite_where=text("handled_at IS NULL"), postgresql_where=text("handled_at IS NULL")),
     )  # fmt: skip

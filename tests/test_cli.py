@@ -90,7 +90,7 @@ def test_a_setting_can_be_listed_read_and_set(run: Run) -> None:
 @pytest.mark.promise("O3")
 def test_a_gateway_is_added_and_its_secrets_never_shown(run: Run) -> None:
     keys = ("--token", "pk_test_abc", "--secret", "sk_test_hidden", "--webhook-secret", "whsec_hidden")
-    done = run("gateway", "add", "--name", "Cards", "--mode", "test", *keys, "--active", "--default")
+    done = run("gateway", "add", "--name", "Cards", "--mode", "test", *keys, "--active", "--default", "--offline")
     assert done.returncode == 0, done.stderr
     assert re.search(r"Webhook address: \S+/webhooks/stripe/[0-9a-f]{16}\n", done.stdout)
     listed = run("gateway", "list").stdout
@@ -104,15 +104,15 @@ def test_a_gateway_is_added_and_its_secrets_never_shown(run: Run) -> None:
 @pytest.mark.promise("O3", "G6")
 def test_a_gateway_gets_its_webhook_secret_and_new_keys_later(run: Run) -> None:
     keys = ("--token", "pk_test_abc", "--secret", "sk_test_abc")
-    run("gateway", "add", "--name", "Cards", "--mode", "test", *keys, "--active", "--default")
+    run("gateway", "add", "--name", "Cards", "--mode", "test", *keys, "--active", "--default", "--offline")
     gateway = run("gateway", "list").stdout.split()[0]
-    none_new = ("--secret", "", "--webhook-secret", "")
-    given = run("gateway", "keys", gateway, "--secret", "", "--webhook-secret", "whsec_hidden")
+    none_new = ("--secret", "", "--webhook-secret", "", "--offline")
+    given = run("gateway", "keys", gateway, "--secret", "", "--webhook-secret", "whsec_hidden", "--offline")
     assert given.stdout == f"Gateway {gateway} has its test keys.\n", given.stderr
     assert run("gateway", "keys", gateway, "--token", "pk_test_new", *none_new).returncode == 0
     assert "pk_test_new" in run("gateway", "list").stdout
     missing = run("gateway", "keys", gateway, "--mode", "production", "--token", "pk_live_a", *none_new)
-    assert "This mode has no keys yet" in missing.stderr
+    assert "Enter the Secret: Stripe's secret or restricted key for this mode." in missing.stderr
     assert "hidden" not in run("gateway", "list").stdout
     wrong = run("gateway", "keys", gateway, "--secret", "", "--webhook-secret", "sk_test_wrong_place")
     assert "begins with whsec_" in wrong.stderr
@@ -125,8 +125,9 @@ def test_a_gateway_gets_its_webhook_secret_and_new_keys_later(run: Run) -> None:
     [
         ("test", "sk_test_a", "sk_test_a", "The Token is a secret key"),
         ("test", "pk_test_a", "pk_test_a", "The Secret is not a secret key"),
-        ("production", "pk_test_a", "sk_live_a", "belongs to the other mode"),
-        ("test", "pk_test_a", "sk_live_a", "belongs to the other mode"),
+        ("production", "pk_test_a", "sk_live_a", "The Token is a test key (it begins with pk_test_)"),
+        ("production", "pk_live_a", "rk_test_a", "The Secret is a test key (it begins with rk_test_)"),
+        ("test", "pk_test_a", "sk_live_a", "The Secret is a live key (it begins with sk_live_)"),
         ("test", "hello", "sk_test_a", "does not look like a publishable key"),
         ("test", "pk_test_a", "hello", "does not look like a secret or restricted key"),
     ],
@@ -141,7 +142,7 @@ def test_keys_in_the_wrong_place_are_named(run: Run, mode: str, token: str, secr
 def test_an_unknown_location_is_answered_with_those_there_are(run: Run) -> None:
     run("demo-data")
     keys = ("--token", "pk_test_abc", "--secret", "sk_test_abc")
-    done = run("gateway", "add", "--location", "Elsewhere", "--name", "Cards", "--mode", "test", *keys)
+    done = run("gateway", "add", "--location", "Elsewhere", "--name", "Cards", "--mode", "test", *keys, "--offline")
     assert "There is no location called Elsewhere. Locations: Alder Lane, Riverside." in done.stderr
 
 

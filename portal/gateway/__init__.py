@@ -41,6 +41,22 @@ class KeyRefused(GatewayRefusesUs):
     """The gateway does not take our key, or not for this call. It says nothing about what we asked for."""
 
 
+class PermissionMissing(KeyRefused):
+    """A restricted key may not do what is needed. `permission` names what it lacks, as far as that can be told."""
+
+    def __init__(self, code: str, permission: str = "") -> None:
+        super().__init__(code)
+        self.permission = permission
+
+
+class TokenRefused(GatewayRefusesUs):
+    """The gateway does not take the publishable key."""
+
+
+class KeysDiffer(GatewayRefusesUs):
+    """The publishable key and the secret key belong to two accounts."""
+
+
 class BadSignature(GatewayError):
     """A webhook that the gateway did not sign, or not lately."""
 
@@ -132,6 +148,14 @@ class Means:
 
 
 @dataclass(frozen=True)
+class WebhookEndpoint:
+    """Where the gateway sends its events, and what it signs them with: told once, when the endpoint is made."""
+
+    id: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True)
 class GatewayEvent:
     """A signed hint that something changed. What changed is fetched, never believed."""
 
@@ -159,6 +183,21 @@ class Gateway(Protocol):
     def fetch(self, intent_id: str) -> Intent: ...
     def cancel(self, intent_id: str) -> Intent: ...
     def forget_card(self, method_id: str) -> None: ...
+
+    def account(self) -> str:
+        """The id of the account that the secret key belongs to."""
+
+    def prove(self, token: str) -> str:
+        """Try the publishable key together with the secret one, moving no money; gives the account's id.
+
+        Raises KeyRefused, PermissionMissing, TokenRefused or KeysDiffer.
+        """
+
+    def make_webhook(self, url: str, note: str, key: str) -> WebhookEndpoint:
+        """An endpoint at this address for the events that the product follows. `note` marks it as ours."""
+
+    def drop_webhooks(self, url: str, note: str, but: str) -> int:
+        """Take away our own older endpoints at this address, all `but` one; gives how many."""
 
 
 class EventReader(Protocol):

@@ -17,17 +17,26 @@ from sqlalchemy import (
     or_,
     select,
     text,
-    update,
 )
 from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
 
+from portal.audit import record
 from portal.clinic import Location
 from portal.clock import now
 from portal.db import Base, Utc
-from portal.errors import Refusal
+from portal.gateway.keys import (
+    PRODUCTION as PRODUCTION,
+)
+from portal.gateway.keys import (
+    TEST as TEST,
+)
+from portal.gateway.keys import (
+    BadGateway,
+    check_keys,
+    check_name,
+)
 from portal.vault import Vault
 
-TEST, PRODUCTION = "test", "production"
 ACTIVE, INACTIVE = "active", "inactive"
 GATEWAY_ADDED, GATEWAY_CHANGED = "gateway.added", "gateway.changed"
 """The audit log's words for what happens to a gateway."""
@@ -91,39 +100,6 @@ class Credentials(Base):
 # --- setting one up -------------------------------------------------------------------------------------------------
 
 
-class BadGateway(Refusal):
-    """What was typed can't become a gateway; `text` says which part and why."""
-
-    status = 422
-    message = _l("{why}")
-
-
-_PREFIX = {TEST: "test", PRODUCTION: "live"}
-
-
-def check_keys(mode: str, token: str, secret: str, webhook_secret: str) -> None:
-    """Raises BadGateway for keys that can't belong to this mode, or stand in each other's place.
-
-    What begins with pk_ is publishable, sk_ secret, rk_ restricted, whsec_ a signing secret; then the mode
-    (docs.stripe.com/keys). Whether Stripe knows them is another question, which only Stripe answers.
-    """
-    if mode not in _PREFIX:
-        raise BadGateway(why=_l("The mode is test or production."))
-    wanted, other = _PREFIX[mode], _PREFIX[PRODUCTION if mode == TEST else TEST]
-    if token.startswith(("sk_", "rk_", "whsec_")):
-        raise BadGateway(why=_l("The Token is a secret key. It takes the publishable key, which begins with pk_."))
-    if secret.startswith(("pk_", "whsec_")):
-        raise BadGateway(why=_l("The Secret is not a secret key. It takes the key that begins with sk_ or rk_."))
-    if token.startswith(f"pk_{other}_") or secret.startswith((f"sk_{other}_", f"rk_{other}_")):
-        raise BadGateway(why=_l("One of the keys belongs to the other mode: test keys say _test_, live keys _live_."))
-    if not token.startswith(f"pk_{wanted}_") or len(token) > 255 or not token.isascii() or not token.isprintable():
-        raise BadGateway(why=_l("The Token does not look like a publishable key of this mode."))
-    if not secret.startswith((f"sk_{wanted}_", f"rk_{wanted}_")) or len(secret) > 255 or not secret.isascii():
-        raise BadGateway(why=_l("The Secret does not look like a secret or restricted key of this mode."))
-    if webhook_secret and not webhook_secret.startswith("whsec_"):
-        raise BadGateway(why=_l("The webhook signing secret begins with whsec_."))
-
-
 def add_gateway(
     session: Session,
     vault: Vault,
@@ -136,82 +112,128 @@ def add_gateway(
     webhook_secret: str = "",
     active: bool = False,
     default: bool = False,
+    public_id: str = "",
+    account: str | None = None,
+    by: int | None = None,
 ) -> ConfiguredGateway:
-    """Set up a Stripe gateway with its keys; as default it takes the place of the location's former one."""
+    """Set up a Stripe gateway with its keys; as default it takes the place of the location's former one.
+
+    `account` is what Stripe said of the keys when they were tried together; None when nobody asked.
+    """
     check_keys(mode, token, secret, webhook_secret)
-    if not name.strip() or len(name) > 120:
-        raise BadGateway(why=_l("The name takes 1 to 120 characters; patients see it at checkout."))
-    if default:
-        session.execute(
-            update(ConfiguredGateway)
-            .where(ConfiguredGateway.location_id.is_not_distinct_from(location_id))
-            .values(is_default=False)
-        )
+    check_name(name)
     gateway = ConfiguredGateway(
-        public_id=token_hex(8),
+        public_id=public_id or token_hex(8),
         location_id=location_id,
         name=name.strip(),
         mode=mode,
-        status=ACTIVE if active else INACTIVE,
-        is_default=default,
+        status=INACTIVE,
+        is_default=False,
         created_at=now(),
     )
     session.add(gateway)
     session.flush()
-    store_credentials(session, vault, gateway.id, mode, token, secret, webhook_secret)
+    store_credentials(session, vault, gateway.id, mode, token, secret, webhook_secret, account=account)
+    if default:
+        become_default(session, gateway, by)
+    gateway.status = ACTIVE if active else INACTIVE  # only now: the database lets nothing be active without keys
+    session.flush()
+    how = f"{mode}, {gateway.status}{', default' if default else ''}"
+    record(session, GATEWAY_ADDED, f"Gateway {gateway.name}", by=by, after=how)
     return gateway
 
 
-def change_keys(
-    session: Session, vault: Vault, public_id: str, mode: str | None, token: str, secret: str, webhook_secret: str
-) -> str:
-    """Give a gateway new keys for a mode (by default the one it is in); what is empty stays as it is. Gives the mode.
-
-    Raises BadGateway, in the words that fit.
-    """
-    gateway = session.scalars(select(ConfiguredGateway).where(ConfiguredGateway.public_id == public_id)).first()
-    if gateway is None:
-        raise BadGateway(why=_l("There is no such gateway."))
-    mode = mode or gateway.mode
-    try:
-        kept = keys_of(session, gateway.id, mode)
-    except LookupError:
-        if not (token and secret):
-            raise BadGateway(why=_l("This mode has no keys yet: give both the Token and the Secret.")) from None
-    else:
-        token, secret = token or kept.token, secret or kept.secret(vault)
-    check_keys(mode, token, secret, webhook_secret)
-    store_credentials(session, vault, gateway.id, mode, token, secret, webhook_secret)
-    return mode
-
-
-def store_credentials(
-    session: Session, vault: Vault, gateway_id: int, mode: str, token: str, secret: str, webhook_secret: str
-) -> None:
-    """Keep the keys of one mode, sealed. A webhook secret that is replaced is still accepted for a day (F25)."""
-    credentials = session.scalars(
-        select(Credentials).where(Credentials.gateway_id == gateway_id, Credentials.mode == mode).with_for_update()
-    ).first()
-    sealed = vault.seal(webhook_secret, _place("webhook_secret_sealed", gateway_id, mode)) if webhook_secret else None
-    if credentials is None:
-        credentials = Credentials(gateway_id=gateway_id, mode=mode, webhook_secret_sealed=sealed)
-        session.add(credentials)
-    elif sealed:
-        _replace_webhook_secret(credentials, vault, webhook_secret, sealed)
-    credentials.token = token
-    credentials.secret_sealed = vault.seal(secret, _place("secret_sealed", gateway_id, mode))
-    credentials.changed_at = now()
+def become_default(session: Session, gateway: ConfiguredGateway, by: int | None) -> None:
+    """Make this the one default of its location (or of the clinic); the former one is a default no longer."""
+    formers = session.scalars(
+        select(ConfiguredGateway)
+        .where(
+            ConfiguredGateway.location_id.is_not_distinct_from(gateway.location_id),
+            ConfiguredGateway.is_default.is_(True),
+            ConfiguredGateway.id != gateway.id,
+        )
+        .with_for_update()
+    ).all()
+    for former in formers:
+        former.is_default = False
+        record(session, GATEWAY_CHANGED, f"Gateway {former.name}, Default", by=by, before="yes", after="no")
+    session.flush()
+    gateway.is_default = True
     session.flush()
 
 
-def _replace_webhook_secret(credentials: Credentials, vault: Vault, secret: str, sealed: str) -> None:
+def gateway_called(session: Session, public_id: str) -> ConfiguredGateway:
+    """The gateway of that id, held until the transaction ends. Raises BadGateway when there is none."""
+    found = session.scalars(
+        select(ConfiguredGateway).where(ConfiguredGateway.public_id == public_id).with_for_update()
+    ).first()
+    if found is None:
+        raise BadGateway(why=_l("There is no such gateway."))
+    return found
+
+
+def set_status(session: Session, public_id: str, status: str, by: int | None) -> None:
+    """Switch a gateway on or off. Raises BadGateway; without both keys of its mode it can't be switched on."""
+    gateway = gateway_called(session, public_id)
+    if status == ACTIVE and not has_keys(session, gateway.id, gateway.mode):
+        raise BadGateway(why=_l("Without both keys of its mode, this gateway can't become active."))
+    if gateway.status != status:
+        what = f"Gateway {gateway.name}, Status"
+        record(session, GATEWAY_CHANGED, what, by=by, before=gateway.status, after=status)
+    gateway.status = status
+    session.flush()
+
+
+def has_keys(connection: Connection | Session, gateway_id: int, mode: str) -> bool:
+    """Whether a gateway has both keys of a mode."""
+    try:
+        keys_of(connection, gateway_id, mode)
+    except LookupError:
+        return False
+    return True
+
+
+def store_credentials(
+    session: Session,
+    vault: Vault,
+    gateway_id: int,
+    mode: str,
+    token: str,
+    secret: str,
+    webhook_secret: str,
+    *,
+    account: str | None = None,
+) -> None:
+    """Keep the keys of one mode, sealed. A webhook secret that is replaced is still accepted for a day (F25).
+
+    With `account`, the keys were tried together just now.
+    """
+    credentials = session.scalars(
+        select(Credentials).where(Credentials.gateway_id == gateway_id, Credentials.mode == mode).with_for_update()
+    ).first()
+    if credentials is None:
+        credentials = Credentials(gateway_id=gateway_id, mode=mode)
+        session.add(credentials)
+    if webhook_secret:
+        set_webhook_secret(vault, credentials, webhook_secret)
+    credentials.token = token
+    credentials.secret_sealed = vault.seal(secret, _place("secret_sealed", gateway_id, mode))
+    credentials.changed_at = now()
+    if account is not None:
+        credentials.account = account
+    credentials.tested_at = now() if account is not None else None
+    session.flush()
+
+
+def set_webhook_secret(vault: Vault, credentials: Credentials, secret: str) -> None:
     """Take up a new signing secret and keep the former one for a while. Typing the same one again changes nothing."""
     of = (credentials.gateway_id, credentials.mode)
     current = credentials.webhook_secret_sealed
     former = vault.open(current, _place("webhook_secret_sealed", *of)) if current else None
     if former == secret:
         return
-    credentials.webhook_secret_sealed = sealed
+    credentials.webhook_secret_sealed = vault.seal(secret, _place("webhook_secret_sealed", *of))
+    credentials.changed_at = now()
     if former is not None:
         credentials.previous_webhook_secret_sealed = vault.seal(former, _place("previous_webhook_secret_sealed", *of))
         credentials.previous_webhook_secret_until = now() + PREVIOUS_SECRET_COUNTS

@@ -7,6 +7,8 @@ library is made for. The library's own retries are off: only the steps of the pa
 """
 
 import json
+import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -28,19 +30,26 @@ from portal.gateway import (
     Intent,
     IntentOrder,
     KeyRefused,
+    KeysDiffer,
     Means,
     NoSuchThing,
     OutcomeUnknown,
+    PermissionMissing,
     Token,
+    TokenRefused,
+    WebhookEndpoint,
+    facts,
 )
 
-API_VERSION = "2026-10-28.endive"
+API_VERSION = facts.API_VERSION
 CONNECT_TIMEOUT_S = 5
 ANSWER_TIMEOUT_S = 25
 SIGNATURE_AGE_S = 300
 EXPAND = ["latest_charge"]
 
 stripe.enable_telemetry = False
+# Told to log much, the library writes whole answers down; one of them holds a webhook's signing secret.
+logging.getLogger("stripe").setLevel(logging.WARNING)
 
 
 class StripeConnector:
@@ -51,21 +60,25 @@ class StripeConnector:
         self._http_client = http_client or stripe.RequestsClient(timeout=(CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S))
 
     def __call__(self, secret: str) -> Gateway:
-        client = stripe.StripeClient(
-            secret,
+        return StripeGateway(secret, self._client)
+
+    def _client(self, key: str) -> stripe.StripeClient:
+        return stripe.StripeClient(
+            key,
             stripe_version=API_VERSION,
             base_addresses={"api": self._api_base},
             max_network_retries=0,
             http_client=self._http_client,
         )
-        return StripeGateway(client)
 
 
 class StripeGateway:
     """One Stripe account in one mode, spoken to with one secret key."""
 
-    def __init__(self, client: stripe.StripeClient) -> None:
-        self._stripe = client.v1
+    def __init__(self, secret: str, client: Callable[[str], stripe.StripeClient]) -> None:
+        self._stripe = client(secret).v1
+        self._client = client
+        self._is_restricted = secret.startswith("rk_")
 
     def look_at_token(self, token_id: str) -> Token:
         with _translated():
@@ -146,6 +159,84 @@ class StripeGateway:
         with _translated():
             self._stripe.payment_methods.detach(method_id)
 
+    # --- its keys, and its webhook ---
+
+    def account(self) -> str:
+        try:
+            with _translated():
+                return str(_plain(self._stripe.accounts.retrieve_current())["id"])
+        except PermissionMissing as error:
+            # Some accounts offer restricted keys no permission for this. Stripe's refusal names the account, though.
+            named = re.search(r"'(acct_\w+)'", str(error.__cause__))
+            if named is None:
+                raise
+            return named[1]
+
+    def prove(self, token: str) -> str:
+        account = self.account()
+        if self._is_restricted:
+            self._check_permissions()
+        with _lacking(facts.SETUP_INTENTS), _translated():
+            intent = _plain(self._stripe.setup_intents.create({"allowed_payment_method_types": ["card"]}))
+        try:
+            self._look_with(token, intent["id"], intent["client_secret"])
+        finally:
+            with suppress(GatewayError), _translated():  # left alone it ends by itself, and does nothing until then
+                self._stripe.setup_intents.cancel(intent["id"])
+        return account
+
+    def _look_with(self, token: str, intent_id: str, client_secret: str) -> None:
+        try:
+            with _translated():
+                self._client(token).v1.setup_intents.retrieve(intent_id, {"client_secret": client_secret})
+        except NoSuchThing as error:
+            raise KeysDiffer(error.code) from error
+        except KeyRefused as error:
+            raise TokenRefused(error.code) from error
+
+    def _check_permissions(self) -> None:
+        """Ask for things that do not exist: Stripe looks at the key first. Raises PermissionMissing."""
+        nothing: Any = {"metadata": {"test": "keys"}}
+        asked: dict[facts.Permission, Callable[[], object]] = {
+            facts.PAYMENT_INTENTS: lambda: self._stripe.payment_intents.cancel("pi_nobody"),
+            facts.CUSTOMERS: lambda: self._stripe.customers.update("cus_nobody", nothing),
+            facts.PAYMENT_METHODS: lambda: self._stripe.payment_methods.detach("pm_nobody"),
+            facts.CONFIRMATION_TOKENS: lambda: self._stripe.confirmation_tokens.retrieve("ctoken_nobody"),
+            facts.CHARGES: lambda: self._stripe.charges.retrieve("ch_nobody"),
+            facts.REFUNDS: lambda: self._stripe.refunds.update("re_nobody", nothing),
+        }
+        for permission, ask in asked.items():
+            try:
+                with _lacking(permission), _translated():
+                    ask()
+            except KeyRefused:
+                raise
+            except GatewayRefusesUs:
+                continue  # there is no such thing, as it should be
+
+    def make_webhook(self, url: str, note: str, key: str) -> WebhookEndpoint:
+        params: dict[str, Any] = {
+            "url": url,
+            "enabled_events": list(facts.WEBHOOK_EVENTS),
+            "api_version": API_VERSION,
+            "metadata": {"made_for": note},
+        }
+        with _lacking(facts.WEBHOOK_ENDPOINTS), _translated():
+            made = _plain(self._stripe.webhook_endpoints.create(cast(Any, params), options={"idempotency_key": key}))
+            return WebhookEndpoint(made["id"], made["secret"])
+
+    def drop_webhooks(self, url: str, note: str, but: str) -> int:
+        with _translated():
+            listed = _plain(self._stripe.webhook_endpoints.list({"limit": 100}))["data"]
+            stale = [
+                one["id"]
+                for one in listed
+                if one["id"] != but and one["url"] == url and (one.get("metadata") or {}).get("made_for") == note
+            ]
+            for endpoint in stale:
+                self._stripe.webhook_endpoints.delete(endpoint)
+            return len(stale)
+
     def _with_charge(self, raw: dict[str, Any]) -> Intent:
         """Where the answer names the charge by its id alone, fetch it: what is posted is what the charge says."""
         with _translated():
@@ -179,8 +270,11 @@ def _translated() -> Iterator[None]:
         raise OutcomeUnknown("no answer") from error
     except stripe.IdempotencyError as error:
         raise GatewayRefusesUs(error.code or "idempotency_error") from error
-    except (stripe.AuthenticationError, stripe.PermissionError) as error:
-        raise KeyRefused(error.code or "bad_key") from error
+    except stripe.PermissionError as error:
+        named = re.search(r"'(rak_\w+)'", str(error))
+        raise PermissionMissing(_code(error), named[1] if named else "") from error
+    except stripe.AuthenticationError as error:
+        raise KeyRefused(_code(error)) from error
     except stripe.InvalidRequestError as error:
         refused = NoSuchThing if error.code == "resource_missing" else GatewayRefusesUs
         raise refused(error.code or "invalid_request") from error
@@ -191,6 +285,23 @@ def _translated() -> Iterator[None]:
         raise OutcomeUnknown("a broken answer") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise OutcomeUnknown("an answer that can't be read") from error
+
+
+def _code(error: stripe.StripeError) -> str:
+    """Stripe's word for what is wrong with a key. The library leaves it in the body of these errors."""
+    body = error.json_body if isinstance(error.json_body, dict) else {}
+    told = body.get("error")
+    return str((told.get("code") if isinstance(told, dict) else None) or error.code or "bad_key")
+
+
+@contextmanager
+def _lacking(permission: facts.Permission) -> Iterator[None]:
+    """Name the permission that a call needs, beside Stripe's own name for it."""
+    try:
+        yield
+    except PermissionMissing as error:
+        told = f"{permission} ({error.permission})" if error.permission else str(permission)
+        raise PermissionMissing(error.code, told) from error
 
 
 # --- Stripe's objects in our words ----------------------------------------------------------------------------------

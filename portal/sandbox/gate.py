@@ -195,6 +195,16 @@ def _refuse_unless_permitted(operation: Operation, caller: Caller, method: str) 
     if not caller.may(operation.resource, write=method != "GET"):
         raise Problem(
             f"The provided key '{caller.masked_key}' does not have the required permissions for this endpoint on "
-            f"account '{caller.scope.account}'.",
+            f"account '{caller.scope.account}'. Having the '{_permission(operation, method)}' permission would allow "
+            "this request to continue.",
             status=403,
         )
+
+
+_NAMED = {"account": "accounts_kyc_basic", "webhook_endpoints": "webhook"}
+
+
+def _permission(operation: Operation, method: str) -> str:
+    """Stripe's own name for what a restricted key lacks."""
+    resource = _NAMED.get(operation.resource, operation.resource.removesuffix("s"))
+    return f"rak_{resource}_{'read' if method == 'GET' else 'write'}"

@@ -17,6 +17,7 @@ from portal.gateway import (
     Means,
     NoSuchThing,
     OutcomeUnknown,
+    PermissionMissing,
 )
 from portal.gateway.stripe import API_VERSION, StripeConnector
 
@@ -212,7 +213,7 @@ def test_an_order_or_a_redirect_in_the_answer_is_read() -> None:
         (400, error("idempotency_error"), GatewayRefusesUs),
         (400, error("invalid_request_error", "rate_limit"), GatewayBusy),
         (401, error("invalid_request_error"), KeyRefused),
-        (403, error("invalid_request_error"), KeyRefused),
+        (403, error("invalid_request_error"), PermissionMissing),
         (409, error("idempotency_error", "idempotency_key_in_use"), OutcomeUnknown),
         (409, error("invalid_request_error"), OutcomeUnknown),
         (429, error("invalid_request_error", "lock_timeout"), GatewayBusy),

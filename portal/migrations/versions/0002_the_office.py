@@ -91,6 +91,7 @@ def upgrade() -> None:
     only_grow(on_sqlite)
     keep_standing(on_sqlite)
     note_what_was_counted(on_sqlite)
+    guard_gateways(on_sqlite)
 
 
 # --- columns --------------------------------------------------------------------------------------------------------
@@ -212,6 +213,7 @@ def create_indexes() -> None:
     op.create_index("uq_adjustments_request", "adjustments", ["request_id"], unique=True)
     op.create_index("uq_payments_request", "payments", ["request_id"], unique=True)
     op.create_index("ix_payments_received", "payments", ["received_at", "id"])
+    op.create_index("ix_webhook_events_received", "webhook_events", ["gateway_id", "mode", "received_at"])
     op.create_index("ix_payments_reverses", "payments", ["reverses_id"])
     op.drop_index("uq_payments_charge", "payments")
     op.drop_index("uq_payments_refund", "payments")
@@ -294,6 +296,47 @@ def note_what_was_counted(on_sqlite: bool) -> None:
     op.execute(
         f"INSERT INTO invoice_changes (invoice_id, {COUNTED}) "
         "SELECT id, service_on, location_id, NULL, '', currency, 0, 0, 0 FROM invoices"
+    )
+
+
+WITHOUT_KEYS = (
+    "NEW.status = 'active' AND NOT EXISTS (SELECT 1 FROM gateway_credentials c WHERE c.gateway_id = NEW.id "
+    "AND c.mode = NEW.mode AND c.token <> '' AND c.secret_sealed <> '')"
+)
+
+
+def guard_gateways(on_sqlite: bool) -> None:
+    """A gateway's account never changes, and none becomes active without both keys of its mode (O3)."""
+    stays, needs = "the account of a gateway never changes", "a gateway becomes active with both of its keys"
+    if on_sqlite:
+        op.execute(
+            "CREATE TRIGGER gateway_credentials_keep_their_account BEFORE UPDATE ON gateway_credentials "
+            "WHEN (OLD.account IS NOT NULL AND NEW.account IS NOT OLD.account) OR NEW.gateway_id IS NOT OLD.gateway_id "
+            f"OR NEW.mode IS NOT OLD.mode BEGIN SELECT RAISE(ABORT, '{stays}'); END"
+        )
+        for name, event in (("insert", "INSERT"), ("update", "UPDATE OF status, mode")):
+            op.execute(
+                f"CREATE TRIGGER gateways_need_their_keys_{name} BEFORE {event} ON gateways "
+                f"WHEN {WITHOUT_KEYS} BEGIN SELECT RAISE(ABORT, '{needs}'); END"
+            )
+        return
+    for function, rule, says in (
+        ("account_stays", "(OLD.account IS NOT NULL AND NEW.account IS DISTINCT FROM OLD.account) "
+         "OR NEW.gateway_id <> OLD.gateway_id OR NEW.mode <> OLD.mode", stays),
+        ("gateway_has_keys", WITHOUT_KEYS, needs),
+    ):  # fmt: skip
+        op.execute(
+            f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF {rule} THEN "
+            f"RAISE EXCEPTION '{says}' USING ERRCODE = 'integrity_constraint_violation'; END IF; "
+            "RETURN NEW; END $$"
+        )
+    op.execute(
+        "CREATE TRIGGER gateway_credentials_keep_their_account BEFORE UPDATE ON gateway_credentials "
+        "FOR EACH ROW EXECUTE FUNCTION account_stays()"
+    )
+    op.execute(
+        "CREATE TRIGGER gateways_need_their_keys BEFORE INSERT OR UPDATE OF status, mode ON gateways "
+        "FOR EACH ROW EXECUTE FUNCTION gateway_has_keys()"
     )
 
 

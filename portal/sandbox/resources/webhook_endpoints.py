@@ -35,7 +35,7 @@ def roll_secret(world: World, endpoint: Json, *, keep_old: bool = True) -> str:
 @operation("POST /webhook_endpoints", "webhook_endpoints.create", params="WebhookEndpointCreateParams")
 def create(call: Call) -> Json:
     params = call.params
-    _check_url(params["url"])
+    _check_url(params["url"], call.scope)
     endpoint = open_endpoint(call.world, call.scope, params["url"], enabled_events=params["enabled_events"])
     endpoint.update(api_version=params.get("api_version"), description=params.get("description"))
     merge_metadata(endpoint, params.get("metadata") or {})
@@ -52,7 +52,7 @@ def retrieve(call: Call) -> Json:
 def update(call: Call) -> Json:
     endpoint, params = call.named("webhook_endpoint"), call.params
     if params.get("url"):
-        _check_url(params["url"])
+        _check_url(params["url"], call.scope)
     for name in ("url", "enabled_events", "description"):
         if name in params:
             endpoint[name] = params[name]
@@ -76,7 +76,9 @@ def list_all(call: Call) -> Json:
     return page(call, "/v1/webhook_endpoints", call.store.newest_first(call.scope, "webhook_endpoint"))
 
 
-def _check_url(url: str) -> None:
+def _check_url(url: str, scope: Scope) -> None:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidRequest("Invalid URL: An explicit scheme (such as https) must be provided.", param="url")
+    if scope.livemode and parts.scheme != "https":
+        raise InvalidRequest("Invalid URL: Live webhooks must use https.", param="url")
