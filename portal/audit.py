@@ -7,10 +7,11 @@ plain log of their own.
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, ForeignKey, Index, String, Text, exists, func, select
+from sqlalchemy import ColumnElement, Connection, ForeignKey, Index, String, Text, exists, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -59,6 +60,7 @@ class RecordView(Base):
     __table_args__ = (
         Index("ix_access_log_patient", "patient_id", "id"),
         Index("ix_access_log_user", "user_id", "id"),
+        Index("ix_access_log_at", "at", "id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -155,18 +157,45 @@ class ChainState:
 
 
 def check_chain(session: Session) -> ChainState:
-    """Work the whole chain out again, link by link."""
+    """Work the whole chain out again, link by link. It is read in pieces: no transaction stays open for long."""
     link, broken_at, length = FIRST_HASH, None, 0
-    rows = session.execute(
-        select(AuditLink, AuditEntry)
-        .outerjoin(AuditEntry, AuditEntry.id == AuditLink.entry_id)
-        .order_by(AuditLink.position)
-        .execution_options(yield_per=1000)
-    )
-    for length, (kept, entry) in enumerate(rows, start=1):
+    for length, (kept, entry) in enumerate(_links(session), start=1):
         link = link_hash(link, entry) if entry is not None else ""
         if kept.position != length or kept.hash != link:
             broken_at = length
             break
     waiting = session.scalar(select(func.count()).select_from(AuditEntry).where(_is_unlinked())) or 0
     return ChainState(broken_at, length, waiting)
+
+
+def _links(session: Session) -> Iterator[tuple[AuditLink, AuditEntry | None]]:
+    """Every link in order, with its entry."""
+    linked = (
+        select(AuditLink, AuditEntry)
+        .outerjoin(AuditEntry, AuditEntry.id == AuditLink.entry_id)
+        .order_by(AuditLink.position)
+        .limit(AT_ONCE)
+    )
+    last: int | None = None
+    while rows := session.execute(linked if last is None else linked.where(AuditLink.position > last)).all():
+        yield from ((kept, entry) for kept, entry in rows)
+        last = rows[-1][0].position
+
+
+@dataclass(frozen=True)
+class ChainEnd:
+    """Where the chain ends just now: its length, the newest entry in it (0: none yet), and how many rows wait."""
+
+    length: int
+    newest_entry: int
+    waiting: int
+
+
+def chain_end(connection: Connection | Session) -> ChainEnd:
+    """How far the chain reaches, at a glance: nothing is worked out again. (`check_chain` does that.)"""
+    last = connection.execute(
+        select(AuditLink.position, AuditLink.entry_id).order_by(AuditLink.position.desc()).limit(1)
+    ).first()
+    position, entry_id = (last.position, last.entry_id) if last else (0, 0)
+    waits = select(func.count()).where(AuditEntry.id > entry_id - LATE, _is_unlinked())
+    return ChainEnd(position, entry_id, connection.scalar(waits.select_from(AuditEntry)) or 0)

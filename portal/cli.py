@@ -360,7 +360,9 @@ def sweep() -> None:
 @portal.command()
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def check(as_json: bool) -> None:
-    """Check what must always hold: the books, the attempts, the settings. Exit code 1 when something does not."""
+    """Check what must always hold: the books, the attempts, the settings, the audit log. Exit code 1 when something
+    does not."""
+    from portal.audit import chain_end
     from portal.invariants import broken_invariants
 
     findings = broken_invariants(parts().database)
@@ -370,6 +372,9 @@ def check(as_json: bool) -> None:
         for found in findings:
             ids = ", ".join(str(i) for i in list(found.ids)[:20])
             click.echo(f"{found.rule}: {found.what}" + (f" ({ids})" if ids else ""))
+        with parts().database.read() as connection:
+            chain = chain_end(connection)
+        click.echo(f"Audit log: {chain.length} entries are chained, {chain.waiting} wait for the worker.")
         click.echo("Everything holds." if not findings else f"Not holding: {len(findings)}.")
     if findings:
         sys.exit(1)

@@ -24,7 +24,9 @@ from sqlalchemy import (
     text,
     union_all,
 )
+from sqlalchemy.orm import Session
 
+from portal.audit import check_chain
 from portal.clock import now
 from portal.db import Database
 from portal.invoices.books import Status
@@ -66,6 +68,7 @@ def broken_invariants(database: Database) -> list[Finding]:
             *amounts_in_parts(connection),
             *broken_sums(connection),
             *unusable_settings(connection),
+            *broken_chain(database),
         ]
 
 
@@ -238,7 +241,9 @@ def _void_but_holding_money() -> Select[Any]:
 # --- I7, I10: the rules that the database itself keeps --------------------------------------------------------------
 
 
-ONLY_GROW = ("invoice_lines", "line_taxes", "adjustments", "payments")
+ONLY_GROW = (
+    "invoice_lines", "line_taxes", "adjustments", "payments", "audit_entries", "audit_chain", "access_log",
+)  # fmt: skip
 KEEP_THE_SUMS = (
     "invoice_lines_are_owed", "line_taxes_are_owed", "adjustments_are_owed", "payments_are_paid",
     "invoices_are_noted_new", "invoices_are_noted_changed",
@@ -295,6 +300,14 @@ def _sqlite_parts() -> Select[Any]:
         if column.name.endswith("_cents")
     ]  # fmt: skip
     return select(union_all(*looks).subquery().c.place).limit(MOST_IDS)
+
+
+def broken_chain(database: Database) -> Iterator[Finding]:
+    """The first link of the audit log's chain that does not fit: an entry was altered, taken out or put in there."""
+    with Session(database.reading) as session:
+        state = check_chain(session)
+    if state.broken_at is not None:
+        yield Finding("I7", "the audit log's chain is broken at this position", (str(state.broken_at),))
 
 
 def unusable_settings(connection: Connection) -> Iterator[Finding]:

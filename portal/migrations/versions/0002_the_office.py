@@ -442,6 +442,7 @@ def create_tables() -> None:
     )
     op.create_index("ix_access_log_patient", "access_log", ["patient_id", "id"])
     op.create_index("ix_access_log_user", "access_log", ["user_id", "id"])
+    op.create_index("ix_access_log_at", "access_log", ["at", "id"])
     op.create_table(
         "recovery_codes",
         sa.Column("id", sa.Integer(), nullable=False),
