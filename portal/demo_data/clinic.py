@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from portal.clinic import Location, Practitioner, Service, ServiceTax, Tax
 from portal.clock import now
 from portal.db import Database
+from portal.demo_data.visits import make_visits, minutes_of
 from portal.errors import Refusal
 from portal.gateway.configured import add_gateway
 from portal.invoices.books import Line, TaxRate, issue_invoice, take_receipt_numbers, void_invoice
@@ -146,6 +147,8 @@ def make_demo_clinic(
         clinic.give_second_factors(vault)
         for visit in clinic.visits():
             clinic.write(visit)
+        treats = {healer: [name for name, _, _, whose in SERVICES if whose == healer] for healer, *_ in PRACTITIONERS}
+        make_visits(session, clinic.today, treats, clinic.staff["Dana Whitlock"].id, seed)
     return DemoClinic(tuple(sign_ins), len(PEOPLE), INVOICES, gateway_id)
 
 
@@ -242,7 +245,12 @@ class _Clinic:
         }
         self.session.add_all(rows.values())
         for name, price_cents, _, whose in SERVICES:
-            self.services[name] = Service(name=name, price_cents=price_cents, is_product=whose is None)
+            self.services[name] = Service(
+                name=name,
+                price_cents=price_cents,
+                duration_minutes=minutes_of(name) if whose else 0,
+                is_product=whose is None,
+            )
         self.session.add_all(self.services.values())
         self.session.flush()
         self.session.add_all(

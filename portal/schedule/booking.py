@@ -99,10 +99,11 @@ def complete(database: Database, key: str, by: int) -> Appointment:
 
 def book_in(session: Session, wish: Wish, by: int | None) -> Appointment:
     """As `book`, in the caller's transaction, which the key of the quarters may break with an IntegrityError."""
+    # Held before anything is looked at: what a press just before this one booked can be seen then.
+    practitioner = _held(session, wish.slot.practitioner_id)
     known = session.scalars(select(Appointment).where(Appointment.public_id == wish.key)).first()
     if known is not None:
         return _same_again(session, known, wish)
-    practitioner = _held(session, wish.slot.practitioner_id)
     patient = session.get(Patient, wish.patient_id)
     if patient is None:
         raise refusals.PatientNotFound

@@ -129,11 +129,11 @@ def _lists(form: Typed, moved: Visit | None = None) -> tuple[Typed, Lists]:
     practitioner = form.practitioner if form.practitioner in known else next(iter(known), None)
     form = replace(form, location=place.id, practitioner=practitioner, day=form.day or day_of(now(), place.zone))
     lengths = {treatment.id: treatment.minutes for treatment in treatments}
-    minutes = moved.minutes if moved else lengths.get(form.service or 0, SHORTEST)
+    minutes = moved.minutes if moved else lengths.get(form.service or 0, 0)
     found: list[Time] = []
     shown_for = ""
     if practitioner is not None and form.day is not None:
-        found = looking.times(reading(), place, practitioner, form.day, minutes, moved.id if moved else 0)
+        found = looking.times(reading(), place, practitioner, form.day, minutes or SHORTEST, moved.id if moved else 0)
         shown_for = f"{known[practitioner].name}, {weekday(form.day)}"
     return form, Lists(place, places, healers, treatments, found, minutes, shown_for)
 

@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response
 from portal.audit import note_view
 from portal.clock import now
 from portal.errors import Refusal
-from portal.invoices.reading import long_day, plain_day, weekday
+from portal.invoices.reading import long_day, weekday
 from portal.parts import parts
 from portal.permissions import May
 from portal.schedule import reading as looking
@@ -99,8 +99,8 @@ def week() -> ResponseReturnValue:
 
 
 def _heading(view: View) -> str:
-    day = plain_day(view.first) if view.kind == WEEK else long_day(view.day)
-    return _("Week of %(day)s", day=day) if view.kind == WEEK else day
+    _weekday, _sep, first = long_day(view.first).partition(" ")
+    return _("Week of %(day)s", day=first) if view.kind == WEEK else long_day(view.day)
 
 
 # --- one visit ------------------------------------------------------------------------------------------------------
