@@ -2,7 +2,8 @@
 
 Each check is one statement, so it sees one moment. None of these can happen through the product while the database's
 own rules stand; they are looked for because rules get dropped, files get restored, and people write SQL.
-(I2 needs the gateway: see reconciliation.)
+(I2 needs the gateway: see reconciliation. Here it is checked as far as the database alone can tell: what was refunded
+and what was reversed are booked, or awaited, exactly once.)
 """
 
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from sqlalchemy import (
     func,
     literal,
     literal_column,
+    or_,
     select,
     text,
     union_all,
@@ -33,13 +35,15 @@ from portal.invoices.books import Status
 from portal.invoices.sums import differing_days, wrong_sums
 from portal.invoices.tables import Adjustment, Invoice, InvoiceLine, LineTax
 from portal.payments.states import LIVE, State
-from portal.payments.tables import Case, Payment, PaymentAttempt
+from portal.payments.tables import Case, Payment, PaymentAttempt, Refund
 from portal.settings import unreadable_rows
 from portal.tables import Base
 
 # The worker looks every 15 seconds; a request may hold an attempt for 45, and a busy gateway is asked again after 30.
 ONE_SWEEP = timedelta(minutes=2)
 MOST_IDS = 20
+STILL_OPEN = Case.amount_cents - Case.matched_cents
+"""What a case still covers: the rest of it has come to pass."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def broken_books(connection: Connection) -> Iterator[Finding]:
 
 
 def checks() -> list[Check]:
-    """I1, I3, I4, I5, I8 and I9 as statements."""
+    """I1 to I5, I8 and I9 as statements."""
     return [
         Check("I1", "the invoice's owed amount is not its lines, taxes and adjustments", _owed_differs()),
         Check("I1", "the invoice's paid amount is not its payments", _paid_differs()),
@@ -89,11 +93,16 @@ def checks() -> list[Check]:
         Check("I1", "the day's sums of Invoice Search are not its invoices", differing_days()),
         Check("I1", "the line's tax stands on another invoice than the line", _stray_taxes()),
         Check("I1", "the payment is in another currency than its invoice", _foreign_payments()),
+        Check(
+            "I2", "the reversals of the charge are not what its refund case awaits and has met", _expected_differs()
+        ),
+        Check("I2", "the refunds of the charge are not what is booked of them", _refunds_not_booked()),
         Check("I3", "the invoice has more than one live attempt", _several_live_attempts()),
         Check("I3", "the attempt posted more than one payment", _several_successes()),
         Check("I3", "the attempt succeeded, but no payment is posted for it", _success_not_posted()),
         Check("I4", "the invoice is overpaid by another sum than its open cases say", _uncovered_overpayment()),
         Check("I5", "more went back than the charge took", _charge_below_zero()),
+        Check("I5", "more was refunded and disputed than the charge took", _more_back_than_taken()),
         Check("I5", "more was reversed than the payment was", _payment_reversed_twice()),
         Check("I8", "the attempt is long past its deadline, and nobody was asked to look", _stuck_attempts()),
         Check("I9", "the invoice is void, yet somebody is paying it", _void_but_being_paid()),
@@ -155,6 +164,47 @@ def _foreign_payments() -> Select[Any]:
     return select(Payment.id).join(Invoice).where(Payment.currency != Invoice.currency)
 
 
+# --- I2: what went back at the gateway is booked once ---------------------------------------------------------------
+
+GONE_BACK = ("pending", "succeeded")
+
+
+def _per_payment(column: Any, payment_id: Any, *where: Any) -> Any:
+    """A sum over the rows that name a payment, to be compared in a statement over payments."""
+    total = select(func.coalesce(func.sum(column), 0)).where(payment_id == Payment.id, *where)
+    return total.correlate(Payment).scalar_subquery()
+
+
+_against = Payment.__table__.alias("against")
+_taken = and_(Payment.nature == "payment", Payment.charge_id.is_not(None))
+
+
+def _booked(*natures: str) -> Any:
+    return _per_payment(_against.c.amount_cents, _against.c.reverses_id, _against.c.nature.in_(natures))
+
+
+def _expected_differs() -> Select[Any]:
+    """A reversal of money that the gateway took awaits its refund; what came back has met it."""
+    expected = Case.kind == "refund_expected"
+    met = _per_payment(Refund.matched_cents, Refund.payment_id, Refund.state.in_(GONE_BACK)) + _per_payment(
+        Case.matched_cents, Case.payment_id, Case.kind == "dispute"
+    )
+    awaits = _per_payment(Case.amount_cents, Case.payment_id, expected)
+    has_met = _per_payment(Case.matched_cents, Case.payment_id, expected)
+    return select(Payment.id).where(_taken, or_(awaits != -_booked("reversal"), has_met != met))
+
+
+def _refunds_not_booked() -> Select[Any]:
+    unmet = _per_payment(Refund.amount_cents - Refund.matched_cents, Refund.payment_id, Refund.state.in_(GONE_BACK))
+    rows = _per_payment(
+        _against.c.amount_cents,
+        _against.c.reverses_id,
+        _against.c.nature.in_(("refund", "refund failed")),
+        _against.c.refund_id.is_not(None),
+    )
+    return select(Payment.id).where(_taken, rows != -unmet)
+
+
 # --- I3, I8: attempts -----------------------------------------------------------------------------------------------
 
 
@@ -187,7 +237,7 @@ def _stuck_attempts() -> Select[Any]:
 def _uncovered_overpayment() -> Select[Any]:
     """Also the other way round: an open case of an invoice that is not overpaid. Void invoices are I9's."""
     cases = (
-        select(Case.invoice_id, func.sum(Case.amount_cents).label("cents"))
+        select(Case.invoice_id, func.sum(STILL_OPEN).label("cents"))
         .where(Case.kind == "overpaid", Case.closed_at.is_(None))
         .group_by(Case.invoice_id)
         .subquery()
@@ -203,6 +253,15 @@ def _uncovered_overpayment() -> Select[Any]:
 def _charge_below_zero() -> Select[Any]:
     of_charge = select(Payment.charge_id).where(Payment.charge_id.is_not(None))
     return of_charge.group_by(Payment.gateway_id, Payment.charge_id).having(func.sum(Payment.amount_cents) < 0)
+
+
+def _more_back_than_taken() -> Select[Any]:
+    """Refunds that were asked for count too: they may be on their way."""
+    refunds = _per_payment(Refund.amount_cents, Refund.payment_id, Refund.state.in_(("asked", *GONE_BACK)))
+    disputes = _per_payment(Case.matched_cents, Case.payment_id, Case.kind == "dispute") - _booked(
+        "dispute", "reinstatement"
+    )
+    return select(Payment.id).where(_taken, refunds + disputes > Payment.amount_cents)
 
 
 def _payment_reversed_twice() -> Select[Any]:
@@ -224,8 +283,8 @@ def _void_but_being_paid() -> Select[Any]:
 def _void_but_holding_money() -> Select[Any]:
     # A payment can have a case of either kind; both ask for the same money.
     per_payment = (
-        select(Case.invoice_id, func.max(Case.amount_cents).label("cents"))
-        .where(Case.closed_at.is_(None))
+        select(Case.invoice_id, func.max(STILL_OPEN).label("cents"))
+        .where(Case.closed_at.is_(None), Case.kind.in_(("overpaid", "refund_due", "refund_pending")))
         .group_by(Case.invoice_id, Case.payment_id)
         .subquery()
     )

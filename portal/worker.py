@@ -21,6 +21,7 @@ from portal.mail import deliver_waiting_mail
 from portal.parts import Parts
 from portal.payments.hints import follow_hint
 from portal.payments.settle import sweep
+from portal.refunds.sweeping import sweep_refunds
 from portal.webhooks import handle_waiting_events
 
 PAUSE_S = 1.0
@@ -44,7 +45,7 @@ def sweep_once(parts: Parts) -> int:
     """One round of looking after what was left open, without any webhook; gives how much was looked at."""
     chain_audit(parts)
     add_up(parts)
-    return sweep(parts) + let_go_of_removed_cards(parts)
+    return sweep(parts) + sweep_refunds(parts) + let_go_of_removed_cards(parts)
 
 
 def chain_audit(parts: Parts) -> int:
@@ -88,7 +89,13 @@ class Worker:
         done = [self._did(follow_hints), self._did(deliver_waiting_mail)]
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + SWEEP_EVERY_S
-            done += [self._did(sweep), self._did(let_go_of_removed_cards), self._did(chain_audit), self._did(add_up)]
+            done += [
+                self._did(sweep),
+                self._did(sweep_refunds),
+                self._did(let_go_of_removed_cards),
+                self._did(chain_audit),
+                self._did(add_up),
+            ]
         if time.monotonic() >= self._next_tidy:
             self._next_tidy = time.monotonic() + TIDY_EVERY_S
             self._did(tidy)

@@ -156,6 +156,52 @@ class WebhookEndpoint:
 
 
 @dataclass(frozen=True)
+class RefundOrder:
+    """Money of a charge that is to go back. `reference` is kept with the refund, so that a lost answer is found."""
+
+    charge_id: str
+    amount_cents: int
+    reference: str
+
+
+@dataclass(frozen=True)
+class GatewayRefund:
+    """One refund as the gateway holds it now. `state`: pending, succeeded, failed or canceled; never unknown."""
+
+    id: str
+    charge_id: str
+    amount_cents: int
+    state: str
+    created_at: datetime
+    reference: str | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class GatewayDispute:
+    """One dispute of a charge. `stage`: inquiry, open, won or lost; `withdrawn_cents` is what it holds back now."""
+
+    id: str
+    stage: str
+    amount_cents: int
+    withdrawn_cents: int
+    reason: str
+    newest_entry: str | None = None
+
+
+@dataclass(frozen=True)
+class ChargeStanding:
+    """A charge and everything that took money of it back, as the gateway holds it now."""
+
+    id: str
+    captured_cents: int
+    currency: str
+    live: bool
+    refunds: tuple[GatewayRefund, ...] = ()
+    disputes: tuple[GatewayDispute, ...] = ()
+
+
+@dataclass(frozen=True)
 class GatewayEvent:
     """A signed hint that something changed. What changed is fetched, never believed."""
 
@@ -183,6 +229,8 @@ class Gateway(Protocol):
     def fetch(self, intent_id: str) -> Intent: ...
     def cancel(self, intent_id: str) -> Intent: ...
     def forget_card(self, method_id: str) -> None: ...
+    def refund(self, order: RefundOrder, key: str) -> GatewayRefund: ...
+    def look_at_charge(self, charge_id: str) -> ChargeStanding: ...
 
     def account(self) -> str:
         """The id of the account that the secret key belongs to."""

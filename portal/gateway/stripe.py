@@ -21,11 +21,14 @@ from portal.gateway import (
     BadSignature,
     CardLook,
     Charge,
+    ChargeStanding,
     Decline,
     Gateway,
     GatewayBusy,
+    GatewayDispute,
     GatewayError,
     GatewayEvent,
+    GatewayRefund,
     GatewayRefusesUs,
     Intent,
     IntentOrder,
@@ -35,6 +38,7 @@ from portal.gateway import (
     NoSuchThing,
     OutcomeUnknown,
     PermissionMissing,
+    RefundOrder,
     Token,
     TokenRefused,
     WebhookEndpoint,
@@ -158,6 +162,30 @@ class StripeGateway:
     def forget_card(self, method_id: str) -> None:
         with _translated():
             self._stripe.payment_methods.detach(method_id)
+
+    def refund(self, order: RefundOrder, key: str) -> GatewayRefund:
+        params = {
+            "charge": order.charge_id,
+            "amount": order.amount_cents,
+            "metadata": {"refund": order.reference},
+        }
+        with _translated():
+            return _refund(self._stripe.refunds.create(cast(Any, params), options={"idempotency_key": key}))
+
+    def look_at_charge(self, charge_id: str) -> ChargeStanding:
+        with _translated():
+            raw = _plain(self._stripe.charges.retrieve(charge_id))
+            of_charge: Any = {"charge": charge_id, "limit": 100}
+            refunds = [_refund(each) for each in self._stripe.refunds.list(of_charge).auto_paging_iter()]
+            disputes = self._stripe.disputes.list(of_charge).auto_paging_iter() if raw.get("disputed") else ()
+            return ChargeStanding(
+                id=raw["id"],
+                captured_cents=raw["amount_captured"],
+                currency=raw["currency"].upper(),
+                live=bool(raw.get("livemode")),
+                refunds=tuple(refunds[::-1]),
+                disputes=tuple(_dispute(each) for each in disputes),
+            )
 
     # --- its keys, and its webhook ---
 
@@ -341,6 +369,53 @@ def _charge(raw: dict[str, Any]) -> Charge:
         card=_card(raw.get("payment_method_details")),
         created_at=datetime.fromtimestamp(raw["created"], UTC),
     )
+
+
+_REFUND_STATES = {"requires_action": "pending", "pending": "pending", "succeeded": "succeeded", "failed": "failed",
+                  "canceled": "canceled"}  # fmt: skip
+
+
+def _refund(thing: Any) -> GatewayRefund:
+    raw = _plain(thing)
+    return GatewayRefund(
+        id=raw["id"],
+        charge_id=_id_of(raw["charge"]),
+        amount_cents=raw["amount"],
+        state=_REFUND_STATES[raw["status"]],
+        created_at=datetime.fromtimestamp(raw["created"], UTC),
+        reference=(raw.get("metadata") or {}).get("refund"),
+        failure=raw.get("failure_reason"),
+    )
+
+
+_DISPUTE_STAGES = {
+    "warning_needs_response": "inquiry", "warning_under_review": "inquiry", "warning_closed": "won",
+    "needs_response": "open", "under_review": "open", "won": "won", "prevented": "won", "lost": "lost",
+}  # fmt: skip
+
+
+def _dispute(thing: Any) -> GatewayDispute:
+    """A dispute, with what it holds back by its balance transactions (an inquiry has none).
+
+    They are in the account's own currency. Where that is not the charge's, they say only whether money is held back.
+    """
+    raw = _plain(thing)
+    entries = [_plain(each) for each in raw.get("balance_transactions") or []]
+    taken = -sum(entry["amount"] for entry in entries)
+    if any(entry["currency"] != raw["currency"] for entry in entries):
+        taken = raw["amount"] if taken > 0 else 0
+    return GatewayDispute(
+        id=raw["id"],
+        stage=_DISPUTE_STAGES[raw["status"]],
+        amount_cents=raw["amount"],
+        withdrawn_cents=max(taken, 0),
+        reason=str(raw.get("reason") or ""),
+        newest_entry=max(entries, key=lambda entry: entry["created"])["id"] if entries else None,
+    )
+
+
+def _id_of(thing: Any) -> str:
+    return thing if isinstance(thing, str) else str(_plain(thing)["id"])
 
 
 def _card(raw: dict[str, Any] | None) -> CardLook | None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -17,6 +17,7 @@ from flask_babel import lazy_gettext as _l
 from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
+from portal import audit
 from portal.clinic import Location, take_number
 from portal.clock import now
 from portal.errors import Refusal
@@ -24,10 +25,18 @@ from portal.invoices.tables import Adjustment, Invoice, InvoiceLine, LineTax
 from portal.money import Cents, format_money, share
 from portal.payments.states import LIVE
 from portal.payments.tables import PaymentAttempt
-from portal.people import User
 
 LARGEST_TOTAL = 999_999_999
 RECEIPTS = "receipts"
+
+
+class Somebody(Protocol):
+    """Whoever does something: an account, or the person who is signed in with it."""
+
+    @property
+    def id(self) -> int:
+        """The account's number."""
+        ...
 
 
 class NothingToInvoice(Refusal):
@@ -252,15 +261,29 @@ def take_receipt_numbers(session: Session, count: int = 1) -> list[str]:
     return [f"R-{number}" for number in range(first, first + count)]
 
 
-def adjust(session: Session, invoice_id: int, amount_cents: int, reason: str, by: User | None) -> Adjustment:
+def adjust(
+    session: Session,
+    invoice_id: int,
+    amount_cents: int,
+    reason: str,
+    by: Somebody | None,
+    request_id: UUID | None = None,
+) -> Adjustment:
     """Append a credit (negative) or an extra amount owed (positive) to an invoice, with its reason.
 
-    Raises ReasonMissing, AlreadyVoid, CreditTooLarge, InvoiceOverpaid or TotalOutOfRange.
+    The same `request_id` again gives what it made the first time. Raises ReasonMissing, AlreadyVoid, CreditTooLarge,
+    InvoiceOverpaid or TotalOutOfRange.
     """
     assert amount_cents != 0, "an adjustment of nothing"
     if not reason.strip():
         raise ReasonMissing
     invoice = locked_invoice(session, invoice_id)
+    if request_id is not None:
+        made = session.scalars(
+            select(Adjustment).where(Adjustment.request_id == request_id, Adjustment.invoice_id == invoice_id)
+        ).first()
+        if made is not None:
+            return made
     if invoice.voided_at is not None:
         raise AlreadyVoid(number=invoice.number)
     if invoice.balance_cents < 0 < amount_cents:
@@ -277,15 +300,25 @@ def adjust(session: Session, invoice_id: int, amount_cents: int, reason: str, by
         reason=reason.strip(),
         made_at=now(),
         made_by=by.id if by else None,
+        request_id=request_id,
     )
     session.add(adjustment)
     session.flush()
     session.refresh(invoice)
+    audit.record(
+        session,
+        "invoice.adjusted",
+        f"invoice {invoice.number}",
+        by=adjustment.made_by,
+        after=f"{format_money(amount_cents, invoice.currency)}: {adjustment.reason}",
+        patient_id=invoice.patient_id,
+    )
     return adjustment
 
 
-def void_invoice(session: Session, invoice_id: int, reason: str) -> Invoice:
+def void_invoice(session: Session, invoice_id: int, reason: str, by: Somebody | None = None) -> Invoice:
     """Cancel an invoice that nobody has paid: it asks for nothing from now on, and keeps its number.
+    (One that was paid is `refunds.voiding`'s: it sees to the money.)
 
     Raises ReasonMissing, AlreadyVoid, InvoiceHasPayments or InvoiceBeingPaid.
     """
@@ -301,12 +334,26 @@ def void_invoice(session: Session, invoice_id: int, reason: str) -> Invoice:
         select(exists().where(PaymentAttempt.invoice_id == invoice_id, PaymentAttempt.state.in_(LIVE)))
     ):
         raise InvoiceBeingPaid(number=invoice.number)
+    mark_void(session, invoice, reason, by.id if by else None)
+    return invoice
+
+
+def mark_void(session: Session, invoice: Invoice, reason: str, by: int | None) -> None:
+    """Write down that a locked invoice is void, whose money has been seen to."""
     invoice.voided_at = now()
     invoice.void_reason = reason.strip()
+    invoice.voided_by = by
     invoice.version += 1  # whoever still looks at the form that showed it finds it changed
     session.flush()
     session.refresh(invoice)
-    return invoice
+    audit.record(
+        session,
+        "invoice.voided",
+        f"invoice {invoice.number}",
+        by=by,
+        after=invoice.void_reason,
+        patient_id=invoice.patient_id,
+    )
 
 
 def _write_lines(session: Session, invoice: Invoice, lines: Sequence[Line]) -> None:

@@ -15,6 +15,7 @@ from portal.invoices.tables import Invoice
 from portal.money import format_money
 from portal.parts import Parts
 from portal.payments import words
+from portal.payments.cases import is_disputed
 from portal.payments.outcomes import Checking, Outcome, Paid
 from portal.payments.owing import check_chargeable
 from portal.payments.settle import end, outcome_of, settle
@@ -232,6 +233,8 @@ def check_payable(parts: Parts, session: Session, invoice: Invoice, form: PayFor
     balance, currency = invoice.balance_cents, invoice.currency
     asked = asked_cents(invoice, form, payer)
     check_chargeable(min(asked, balance), currency, is_void=invoice.voided_at is not None)
+    if is_disputed(session, invoice.id):
+        raise words.PaymentDisputed
     check_shown(invoice, form.shown_cents, form.shown_currency, form.shown_version)
     if asked > balance:
         raise words.MoreThanIsLeft(balance=format_money(balance, currency, full=True))

@@ -3,10 +3,9 @@
 Only `settle.follow` comes here, in its transaction, with the invoice and the attempt locked.
 """
 
-import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal.audit import record
@@ -17,12 +16,14 @@ from portal.invoices.books import take_receipt_numbers
 from portal.invoices.tables import Invoice
 from portal.money import format_money
 from portal.parts import Parts
+from portal.payments.cases import WHY, follow_books, open_case
 from portal.payments.states import State
 from portal.payments.steps import step
-from portal.payments.tables import DESK, Case, Payment, PaymentAttempt
+from portal.payments.tables import DESK, ChargeLook, Payment, PaymentAttempt
 from portal.settings import read_settings
 
-log = logging.getLogger(__name__)
+FIRST_LOOK_BACK = timedelta(minutes=10)
+"""When the sweep first asks whether money of a charge went back at the gateway, without being told so."""
 
 
 def post(parts: Parts, session: Session, invoice: Invoice, attempt: PaymentAttempt, intent: Intent) -> None:
@@ -36,7 +37,7 @@ def post(parts: Parts, session: Session, invoice: Invoice, attempt: PaymentAttem
         problem = f"the gateway took {intent.received_cents} of {attempt.amount_cents}"
     if session.scalar(select(Payment.id).where(Payment.attempt_id == attempt.id)) is None:
         payment = _payment(session, attempt, intent, charge)
-        session.refresh(invoice)
+        session.add(ChargeLook(payment_id=payment.id, next_look_at=now() + FIRST_LOOK_BACK))
         if payment.channel == DESK:
             note_receipt(session, invoice, payment)
         _open_cases(session, invoice, payment, charge)
@@ -107,16 +108,9 @@ def note_receipt(session: Session, invoice: Invoice, payment: Payment) -> None:
 
 def _open_cases(session: Session, invoice: Invoice, payment: Payment, charge: Charge) -> None:
     """Too much on the invoice, or a card that should not have been charged: a person must give it back."""
-    covered = session.scalar(
-        select(func.coalesce(func.sum(Case.amount_cents), 0)).where(
-            Case.invoice_id == invoice.id, Case.kind == "overpaid", Case.closed_at.is_(None)
-        )
-    )
-    over = -invoice.balance_cents - int(covered or 0)
-    if over > 0:
-        _open_case(session, "overpaid", payment, min(over, payment.amount_cents), "more was paid than is owed")
     if not _accepted(session, charge):
-        _open_case(session, "refund_due", payment, payment.amount_cents, "the card is not one that is accepted")
+        open_case(session, "refund_due", payment, payment.amount_cents, WHY["refund_due"])
+    follow_books(session, invoice)
 
 
 def _accepted(session: Session, charge: Charge) -> bool:
@@ -126,18 +120,3 @@ def _accepted(session: Session, charge: Charge) -> bool:
     except CardNotAccepted:
         return False
     return True
-
-
-def _open_case(session: Session, kind: str, payment: Payment, amount_cents: int, reason: str) -> None:
-    log.error("case %s: payment %s of invoice id %s: %s", kind, payment.id, payment.invoice_id, reason)
-    session.add(
-        Case(
-            kind=kind,
-            invoice_id=payment.invoice_id,
-            payment_id=payment.id,
-            amount_cents=amount_cents,
-            reason=reason,
-            opened_at=now(),
-        )
-    )
-    session.flush()

@@ -25,6 +25,8 @@ CHANNELS = PORTAL, DESK, LINK = ("portal", "desk", "link")
 """Where money came in: the patient portal, the front desk, a pay link."""
 
 CASES = ("overpaid", "refund_due", "refund_pending", "refund_expected", "dispute")
+STAGES = ("", "inquiry", "open", "won", "lost")
+"""How far a dispute has come; any other case has none. An inquiry takes no money."""
 
 
 class PaymentAttempt(Base):
@@ -129,7 +131,7 @@ class Case(Base):
     """Something about money that a person must put right, with the exact amount that it covers.
 
     `matched_cents` of it has come to pass already: refunds that arrived at the gateway. A case closes by itself when
-    all of it has, and opens again when such a refund fails.
+    all of it has, and opens again when such a refund fails (`cases.py`). `stage` says how far a dispute has come.
     """
 
     __tablename__ = "cases"
@@ -137,6 +139,7 @@ class Case(Base):
         CheckConstraint(f"kind IN {CASES}", name="kind_is_known"),
         CheckConstraint("amount_cents > 0", name="amount_is_positive"),
         CheckConstraint("matched_cents BETWEEN 0 AND amount_cents", name="matched_is_part_of_it"),
+        CheckConstraint(f"stage IN {STAGES}", name="stage_is_known"),
         Index("uq_cases_payment", "kind", "payment_id", unique=True),
     )
 
@@ -146,6 +149,7 @@ class Case(Base):
     payment_id: Mapped[int] = mapped_column(ForeignKey(Payment.id))
     amount_cents: Mapped[int]
     matched_cents: Mapped[int] = mapped_column(default=0, server_default="0")
+    stage: Mapped[str] = mapped_column(String(10), default="", server_default="")
     reason: Mapped[str] = mapped_column(Text)
     opened_at: Mapped[datetime] = mapped_column(Utc)
     closed_at: Mapped[datetime | None] = mapped_column(Utc)
@@ -154,7 +158,8 @@ class Case(Base):
 class Refund(Base):
     """Money that goes back through the gateway: asked for here, or made in the gateway's own dashboard (O16).
 
-    `matched_cents` of it was in the books already, as a reversal that expected this refund (O14).
+    `matched_cents` of it was in the books already, as a reversal that expected this refund (O14). `credited_cents` is
+    the credit that went with it, so that it is no longer owed.
     """
 
     __tablename__ = "refunds"
@@ -178,6 +183,7 @@ class Refund(Base):
     refund_id: Mapped[str | None] = mapped_column(String(255))
     amount_cents: Mapped[int]
     matched_cents: Mapped[int] = mapped_column(default=0, server_default="0")
+    credited_cents: Mapped[int] = mapped_column(default=0, server_default="0")
     still_owed: Mapped[bool] = mapped_column(default=False, server_default=false())
     reason: Mapped[str] = mapped_column(Text, default="", server_default="")
     state: Mapped[str] = mapped_column(String(12))
@@ -186,3 +192,12 @@ class Refund(Base):
     next_look_at: Mapped[datetime] = mapped_column(Utc)
     ended_at: Mapped[datetime | None] = mapped_column(Utc)
     needs_person: Mapped[str | None] = mapped_column(Text)
+
+
+class ChargeLook(Base):
+    """When a charge is looked up at the gateway again, without any webhook: money may have gone back there (G4)."""
+
+    __tablename__ = "charge_looks"
+
+    payment_id: Mapped[int] = mapped_column(ForeignKey(Payment.id), primary_key=True, autoincrement=False)
+    next_look_at: Mapped[datetime] = mapped_column(Utc, index=True)

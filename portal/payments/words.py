@@ -34,6 +34,13 @@ class NothingToPay(Refusal):
     message = _l("There is nothing left to pay on it.")
 
 
+class PaymentDisputed(Refusal):
+    """A bank is still looking into an earlier payment of the invoice: its money may come back (F13)."""
+
+    title = _l("An earlier payment of this invoice is being looked into. You have not been charged.")
+    message = _l("The cardholder's bank is deciding about it. Please call the front desk before paying again.")
+
+
 class AmountChanged(Refusal):
     """The amount shown is not the balance any more. A charge that was not shown is never made (P3)."""
 

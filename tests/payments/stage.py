@@ -275,11 +275,26 @@ class Stage:
     def check_books(self) -> None:
         """The invariants, and that the books are Stripe's to the cent (I2)."""
         assert broken_invariants(self.database) == []
-        posted = {one.charge_id: one.amount_cents for one in self.payments() if one.charge_id}
+        posted = {
+            one.charge_id: one.amount_cents for one in self.payments() if one.nature == "payment" and one.charge_id
+        }
         assert posted == {charge["id"]: charge["amount_captured"] for charge in self.paid_charges()}
         for intent in {charge["payment_intent"] for charge in self.paid_charges()}:
             paid = [one for one in self.paid_charges() if one["payment_intent"] == intent]
             assert len(paid) == 1, "two charges under one intent"
+        for charge_id in posted:
+            assert self.net_in_books(str(charge_id)) == self.sandbox.net_cents(str(charge_id)), charge_id
+
+    def net_in_books(self, charge_id: str) -> int:
+        """What the books hold of a charge, and what was reversed there and still awaits its refund (I2)."""
+        payment = next(one for one in self.payments() if one.charge_id == charge_id and one.nature == "payment")
+        rows = [one.amount_cents for one in self.payments() if payment.id in (one.id, one.reverses_id)]
+        awaited = [
+            case.amount_cents - case.matched_cents
+            for case in self.cases()
+            if (case.kind, case.payment_id) == ("refund_expected", payment.id)
+        ]
+        return sum(rows) + sum(awaited)
 
     def check_paid_once(self) -> None:
         """One charge, one payment, nothing left to pay."""

@@ -112,7 +112,7 @@ _SHOWN = (
 
 _RECEIPT = (
     select(payments.receipt_number)
-    .where(payments.invoice_id == literal_column("page.id"), payments.amount_cents > literal_column("0"))
+    .where(payments.invoice_id == literal_column("page.id"), payments.nature == literal_column("'payment'"))
     .order_by(payments.id.desc())
     .limit(literal_column("1"))
     .scalar_subquery()

@@ -19,6 +19,7 @@ depends_on = None
 KINDS = "('card', 'cash', 'cheque', 'debit', 'e-transfer', 'insurance', 'other')"
 NATURES = "('payment', 'refund', 'refund failed', 'reversal', 'dispute', 'reinstatement')"
 CASES = "('overpaid', 'refund_due', 'refund_pending', 'refund_expected', 'dispute')"
+STAGES = "('', 'inquiry', 'open', 'won', 'lost')"
 ROLES = "('patient', 'front_desk', 'billing', 'practitioner', 'administrator')"
 APPEND_ONLY = ("audit_entries", "audit_chain", "access_log")
 
@@ -74,7 +75,7 @@ NEW_COLUMNS: dict[str, list[tuple[str, str | tuple[str, str], str]]] = {
         ("channel", "VARCHAR(10)", "NOT NULL DEFAULT 'desk'"),
         ("request_id", UUID, ""),
     ],
-    "cases": [("matched_cents", "INTEGER", "NOT NULL DEFAULT 0")],
+    "cases": [("matched_cents", "INTEGER", "NOT NULL DEFAULT 0"), ("stage", "VARCHAR(10)", "NOT NULL DEFAULT ''")],
 }
 
 
@@ -124,6 +125,10 @@ def fill_in(on_sqlite: bool) -> None:
                 {"word": word, "id": patient},
             )
     op.execute("UPDATE services SET duration_minutes = 0 WHERE is_product")
+    op.execute(
+        "INSERT INTO charge_looks (payment_id, next_look_at) "
+        "SELECT id, received_at FROM payments WHERE attempt_id IS NOT NULL AND charge_id IS NOT NULL"
+    )
     # Posted money never changes; this migration alone may say what the rows have been all along.
     going_back = "UPDATE payments SET nature = 'refund' WHERE amount_cents < 0"
     portal_paid = "UPDATE payments SET channel = 'portal' WHERE attempt_id IS NOT NULL"
@@ -155,6 +160,7 @@ NEW_CHECKS = {
     "cases": {
         "ck_cases_kind_is_known": f"kind IN {CASES}",
         "ck_cases_matched_is_part_of_it": "matched_cents BETWEEN 0 AND amount_cents",
+        "ck_cases_stage_is_known": f"stage IN {STAGES}",
     },
 }
 
@@ -531,6 +537,7 @@ def create_tables() -> None:
         sa.Column("refund_id", sa.String(255), nullable=True),
         sa.Column("amount_cents", sa.Integer(), nullable=False),
         sa.Column("matched_cents", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("credited_cents", sa.Integer(), server_default="0", nullable=False),
         sa.Column("still_owed", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("reason", sa.Text(), server_default="", nullable=False),
         sa.Column("state", sa.String(12), nullable=False),
@@ -588,3 +595,11 @@ def create_tables() -> None:
         sa.ForeignKeyConstraint(["invoice_id"], ["invoices.id"], name=op.f("fk_invoice_changes_invoice_id")),
         sa.PrimaryKeyConstraint("invoice_id", name=op.f("pk_invoice_changes")),
     )
+    op.create_table(
+        "charge_looks",
+        sa.Column("payment_id", sa.Integer(), autoincrement=False, nullable=False),
+        moment("next_look_at"),
+        sa.ForeignKeyConstraint(["payment_id"], ["payments.id"], name=op.f("fk_charge_looks_payment_id")),
+        sa.PrimaryKeyConstraint("payment_id", name=op.f("pk_charge_looks")),
+    )
+    op.create_index(op.f("ix_charge_looks_next_look_at"), "charge_looks", ["next_look_at"])

@@ -1,16 +1,396 @@
 """View Payments: what was paid, and how mistakes are put right."""
 
-from flask import Blueprint, render_template
-from flask.typing import ResponseReturnValue
+from typing import NamedTuple
+from uuid import UUID, uuid4
 
+from flask import Blueprint, abort, flash, make_response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+
+from portal import audit
+from portal.cards import brand_name
+from portal.errors import Refusal
+from portal.gateway import GatewayError
+from portal.invoices.books import ReasonMissing, adjust
+from portal.money import parse_amount
+from portal.parts import parts
+from portal.payments.tables import KINDS
 from portal.permissions import May
-from portal.web.access import staff_may
+from portal.refunds import asking, words
+from portal.refunds.asking import RefundForm, give_back, refund
+from portal.refunds.following import close_dispute
+from portal.refunds.reading import Entry, Head, PaymentsPage, head_of, payments_of
+from portal.refunds.reversing import Reversal, reverse
+from portal.refunds.sweeping import look_now
+from portal.refunds.voiding import void
+from portal.web.access import staff_may, who
+from portal.web.scope import done_reading, reading
 
 bp = Blueprint("payments", __name__, url_prefix="/office/invoices")
+
+CARD_TYPES = ("visa", "mastercard", "amex", "discover")
+LONGEST_REASON = 500
+
+
+class Problem(NamedTuple):
+    """What is wrong with a field of a form."""
+
+    field: str
+    text: str
+
+
+class Typed(dict[str, str]):
+    """What somebody typed into a form, as far as it can be shown again."""
+
+    @classmethod
+    def from_request(cls, *names: str) -> "Typed":
+        """The fields of the posted form."""
+        kept = {
+            name: "".join(c for c in request.form.get(name, "") if c.isprintable() or c == "\n") for name in names
+        }
+        return cls(kept)
+
+    @property
+    def request_id(self) -> UUID:
+        """The number that makes a second press the first."""
+        try:
+            return UUID(self.get("request_id", ""))
+        except ValueError:
+            abort(400)
+
+    @property
+    def reason(self) -> str:
+        return self.get("reason", "").strip()[:LONGEST_REASON]
+
+    def number(self, name: str) -> int:
+        """A row's number; 0 for anything else."""
+        text = self.get(name, "")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
+def _invoice(number: str) -> Head:
+    """The invoice of the address; 404 where there is none."""
+    return head_of(reading(), number) or abort(404)
+
+
+def _back(head: Head) -> ResponseReturnValue:
+    return redirect(url_for("payments.page", number=head.number), 303)
+
+
+# --- View Payments, and New Payment ---------------------------------------------------------------------------------
 
 
 @bp.get("/<number>/payments")
 @staff_may(May.INVOICES)
 def page(number: str) -> ResponseReturnValue:
-    """To come."""
-    return render_template("office/to_come.html", number=number)
+    """What was paid on an invoice."""
+    head = _invoice(number)
+    answer = _view(head, Typed(request_id=str(uuid4())), [])
+    audit.note_view(parts().database, who().id, head.patient_id, "payments")
+    return answer
+
+
+@bp.post("/<number>/payments")
+@staff_may(May.CORRECT)
+def record(number: str) -> ResponseReturnValue:
+    """New Payment: a negative amount reverses; a positive one is received in Receive Payment."""
+    head = _invoice(number)
+    typed = Typed.from_request("request_id", "paid_by", "gateway", "reverses", "amount", "reason")
+    request_id = typed.request_id
+    try:
+        cents = parse_amount(typed["amount"], head.currency)
+    except ValueError:
+        return _view(head, typed, [Problem("amount", _("Type the amount in figures, such as −168.00."))], 422)
+    if cents > 0:
+        flash(_("Money that comes in is taken here.\nA reversal takes a negative amount."), "warn")
+        return redirect(url_for("receive.form", number=number), 303)
+    order = Reversal(request_id, typed.number("reverses"), cents, typed.reason)
+    try:
+        _check_means(head, typed, order)
+        done_reading()
+        with parts().database.transaction() as session:
+            reversal = reverse(session, head.id, order, who().id)
+    except Refusal as refusal:
+        return _view(_invoice(number), typed, [Problem(_field_of(refusal), refusal.text)], refusal.status)
+    flash(
+        _(
+            "Payment %(name)s corrects the books.\nNo money moved, and Stripe was not called.",
+            name=reversal.receipt_number,
+        ),
+        "ok",
+    )
+    return _back(head)
+
+
+def _check_means(head: Head, typed: Typed, order: Reversal) -> None:
+    """Only the books are corrected here, and under the means that the payment was posted with."""
+    if typed["gateway"]:
+        raise words.OnlyBooks
+    reversed_entry = payments_of(reading(), head).entry(order.reverses_id)
+    if reversed_entry is None or reversed_entry.nature != "payment":
+        return  # the verb says why not
+    if typed["paid_by"] != reversed_entry.means_key:
+        raise words.PaidByAnother(payment=reversed_entry.name, means=reversed_entry.means)
+
+
+_FIELDS: dict[type[Refusal], str] = {
+    words.AmountNotNegative: "amount",
+    words.MoreThanIsLeft: "amount",
+    words.RefundTooLarge: "amount",
+    words.OnlyBooks: "gateway",
+    words.PaidByAnother: "paid-by",
+    ReasonMissing: "reason",
+}
+
+
+def _field_of(refusal: Refusal, otherwise: str = "reverses") -> str:
+    return _FIELDS.get(type(refusal), otherwise)
+
+
+def _view(head: Head, typed: Typed, problems: list[Problem], status: int = 200) -> ResponseReturnValue:
+    shown = payments_of(reading(), head)
+    html = render_template(
+        "office/payments/page.html",
+        shown=shown,
+        head=head,
+        typed=typed,
+        problems=problems,
+        wrong=dict(problems),
+        paid_by=_paid_by(shown),
+        may=who().may,
+    )
+    return make_response(html, status)
+
+
+def _paid_by(shown: PaymentsPage) -> list[tuple[str, str]]:
+    """The card types, and whatever else a payment of this invoice was paid by."""
+    kinds = {"cash": _("Cash"), "cheque": _("Cheque"), "e-transfer": _("E-transfer"), "insurance": _("Insurance"),
+             "debit": _("Debit card"), "other": _("Other"), "card": _("Card")}  # fmt: skip
+    there = [entry.means_key for entry in shown.entries if entry.nature == "payment"]
+    keys = [*CARD_TYPES, *(key for key in dict.fromkeys(there) if key not in CARD_TYPES)]
+    return [(key, kinds.get(key) or brand_name(key)) for key in keys]
+
+
+@bp.post("/<number>/payments/look")
+@staff_may(May.CORRECT)
+def look(number: str) -> ResponseReturnValue:
+    """Ask the gateway now what became of this invoice's money."""
+    head = _invoice(number)
+    done_reading()
+    try:
+        look_now(parts(), head.id)
+    except GatewayError:
+        flash(_("We can't reach Stripe just now.\nNothing was changed. It is asked again by itself."), "warn")
+    else:
+        flash(_("Stripe was asked just now.\nThe books say what it said."), "ok")
+    return _back(head)
+
+
+# --- void -----------------------------------------------------------------------------------------------------------
+
+
+@bp.get("/<number>/void")
+@staff_may(May.CORRECT)
+def void_page(number: str) -> ResponseReturnValue:
+    """What voiding would do to this invoice's money, and the form for it."""
+    return _void_view(_invoice(number), Typed(), [])
+
+
+@bp.post("/<number>/void", endpoint="void")
+@staff_may(May.CORRECT)
+def void_it(number: str) -> ResponseReturnValue:
+    """Void the invoice; its money goes back as the form says."""
+    head = _invoice(number)
+    kinds = {name: kind for name, kind in request.form.items() if name.startswith("back-")}
+    typed = Typed.from_request("reason", *kinds)
+    given_back = {typed_id: kind for name, kind in kinds.items() if (typed_id := _id_in(name))}
+    done_reading()
+    try:
+        void(parts(), head.id, typed.reason, given_back, who().id)
+    except Refusal as refusal:
+        problem = Problem(_field_of(refusal, "reason"), refusal.text)
+        return _void_view(_invoice(number), typed, [problem], refusal.status, refusal.heading)
+    flash(_("Invoice %(number)s is void.\nNothing is owed on it any more.", number=number), "ok")
+    return _back(head)
+
+
+def _id_in(name: str) -> int:
+    text = name.removeprefix("back-")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
+def _void_view(
+    head: Head, typed: Typed, problems: list[Problem], status: int = 200, heading: str = ""
+) -> ResponseReturnValue:
+    entries = [entry for entry in payments_of(reading(), head).entries if entry.rest and entry.rest.left_cents > 0]
+    html = render_template(
+        "office/payments/void.html",
+        head=head,
+        typed=typed,
+        problems=problems,
+        wrong=dict(problems),
+        heading=heading,
+        in_stripe=[entry for entry in entries if entry.has_charge],
+        by_hand=[entry for entry in entries if not entry.has_charge],
+        kinds=_kinds(),
+    )
+    return make_response(html, status)
+
+
+def _kinds() -> list[tuple[str, str]]:
+    names = {"card": _("Card, on the terminal"), "cash": _("Cash"), "cheque": _("Cheque"), "debit": _("Debit card"),
+             "e-transfer": _("E-transfer"), "insurance": _("Insurance"), "other": _("Another way")}  # fmt: skip
+    return [(kind, names[kind]) for kind in KINDS]
+
+
+# --- refund ---------------------------------------------------------------------------------------------------------
+
+
+@bp.get("/<number>/payments/<int:payment_id>/refund")
+@staff_may(May.REFUND, fresh=True)
+def refund_page(number: str, payment_id: int) -> ResponseReturnValue:
+    """The form that gives a payment back."""
+    head = _invoice(number)
+    entry = _received(head, payment_id)
+    assert entry.rest is not None
+    amount = head.figures(entry.rest.refundable_cents)
+    return _refund_view(head, entry, Typed(request_id=str(uuid4()), amount=amount), [])
+
+
+@bp.post("/<number>/payments/<int:payment_id>/refund", endpoint="refund")
+@staff_may(May.REFUND, fresh=True)
+def refund_it(number: str, payment_id: int) -> ResponseReturnValue:
+    """Give a payment back: through Stripe where Stripe took it, else over the counter."""
+    head = _invoice(number)
+    entry = _received(head, payment_id)
+    typed = Typed.from_request("request_id", "amount", "reason", "owed", "kind")
+    request_id = typed.request_id
+    try:
+        cents = parse_amount(typed["amount"], head.currency)
+    except ValueError:
+        problem = Problem("amount", _("Type the amount in figures, such as 40.00."))
+        return _refund_view(head, entry, typed, [problem], 422)
+    form = RefundForm(request_id, payment_id, cents, typed.reason, typed["owed"] == "still")
+    done_reading()
+    try:
+        message, look_of_it = _given_back(head, entry, form, typed["kind"])
+    except Refusal as refusal:
+        head = _invoice(number)
+        problem = Problem(_field_of(refusal, "amount"), refusal.text)
+        return _refund_view(head, _received(head, payment_id), typed, [problem], refusal.status, refusal.heading)
+    flash(message, look_of_it)
+    return _back(head)
+
+
+def _received(head: Head, payment_id: int) -> Entry:
+    """A payment that came in on this invoice; 404 for anything else."""
+    entry = payments_of(reading(), head).entry(payment_id)
+    return entry if entry is not None and entry.rest is not None else abort(404)
+
+
+def _given_back(head: Head, entry: Entry, form: RefundForm, kind: str) -> tuple[str, str]:
+    """Give it back; the sentence for the next page, and how it looks."""
+    amount = head.money(form.amount_cents)
+    if not entry.has_charge:
+        if kind not in KINDS:
+            abort(400)
+        with parts().database.transaction() as session:
+            give_back(session, head.id, form, kind, who().id)
+        return _("%(amount)s is booked as given back.\nHand it over, if that is not done yet.", amount=amount), "ok"
+    made = refund(parts(), head.id, form, who().id)
+    if made.state == "asked":
+        return _(
+            "We are checking the refund of %(amount)s.\nStripe has not answered. Please don't refund again; "
+            "this page will tell.", amount=amount,
+        ), "warn"  # fmt: skip
+    if made.state in ("failed", "canceled"):
+        return _("The refund of %(amount)s has failed.\nThe money is still with the clinic.", amount=amount), "error"
+    return _(
+        "%(amount)s is on its way back to %(means)s.\nBanks take five to ten days.", amount=amount, means=entry.means
+    ), "ok"
+
+
+def _refund_view(
+    head: Head, entry: Entry, typed: Typed, problems: list[Problem], status: int = 200, heading: str = ""
+) -> ResponseReturnValue:
+    html = render_template(
+        "office/payments/refund.html",
+        head=head,
+        entry=entry,
+        typed=typed,
+        problems=problems,
+        wrong=dict(problems),
+        heading=heading,
+        kinds=_kinds(),
+    )
+    return make_response(html, status)
+
+
+@bp.post("/<number>/refunds/<int:refund_id>/seen")
+@staff_may(May.CORRECT)
+def seen(number: str, refund_id: int) -> ResponseReturnValue:
+    """Staff have seen what became of a refund, and say whether it is still owed."""
+    head = _invoice(number)
+    done_reading()
+    with parts().database.transaction() as session:
+        asking.confirm(session, head.id, refund_id, still_owed=request.form.get("owed") == "still", by=who().id)
+    flash(_("Noted."), "ok")
+    return _back(head)
+
+
+@bp.post("/<number>/disputes/<int:case_id>/seen")
+@staff_may(May.CORRECT)
+def dispute_seen(number: str, case_id: int) -> ResponseReturnValue:
+    """Staff have seen a lost dispute and decided what to do about it."""
+    head = _invoice(number)
+    done_reading()
+    with parts().database.transaction() as session:
+        close_dispute(session, head.id, case_id, who().id)
+    flash(_("Noted."), "ok")
+    return _back(head)
+
+
+# --- credits and write-offs -----------------------------------------------------------------------------------------
+
+
+@bp.get("/<number>/adjust")
+@staff_may(May.CORRECT)
+def adjust_page(number: str) -> ResponseReturnValue:
+    """The form for a credit, a write-off or an extra amount owed."""
+    return _adjust_view(_invoice(number), Typed(request_id=str(uuid4())), [])
+
+
+@bp.post("/<number>/adjust", endpoint="adjust")
+@staff_may(May.CORRECT)
+def adjust_it(number: str) -> ResponseReturnValue:
+    """Credit an amount, write it off, or add to what is owed."""
+    head = _invoice(number)
+    typed = Typed.from_request("request_id", "what", "amount", "reason")
+    request_id = typed.request_id
+    try:
+        cents = parse_amount(typed["amount"], head.currency)
+    except ValueError:
+        cents = parse_amount("0", head.currency)
+    if cents <= 0:
+        problem = Problem("amount", _("Type an amount above zero in figures, such as 40.00."))
+        return _adjust_view(head, typed, [problem], 422)
+    reason = typed.reason
+    if typed["what"] == "write-off" and reason:
+        reason = _("Written off: %(reason)s", reason=reason)
+    signed = cents if typed["what"] == "extra" else -cents
+    done_reading()
+    try:
+        with parts().database.transaction() as session:
+            adjust(session, head.id, signed, reason, who(), request_id)
+    except Refusal as refusal:
+        problem = Problem(_field_of(refusal, "amount"), refusal.text)
+        return _adjust_view(_invoice(number), typed, [problem], refusal.status)
+    flash(_("What is owed has changed by %(amount)s.\nNo money moved.", amount=head.money(signed)), "ok")
+    return _back(head)
+
+
+def _adjust_view(head: Head, typed: Typed, problems: list[Problem], status: int = 200) -> ResponseReturnValue:
+    html = render_template(
+        "office/payments/adjust.html", head=head, typed=typed, problems=problems, wrong=dict(problems)
+    )
+    return make_response(html, status)
