@@ -68,6 +68,11 @@ class Typed(dict[str, str]):
         return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
+def _linked(problems: list[Problem], *, shown: bool) -> list[Problem]:
+    """The problems, each leading to its field; where the form isn't shown any more, to the page."""
+    return problems if shown else [Problem("main", problem.text) for problem in problems]
+
+
 def _invoice(number: str) -> Head:
     """The invoice of the address; 404 where there is none."""
     return head_of(reading(), number) or abort(404)
@@ -154,7 +159,7 @@ def _view(head: Head, typed: Typed, problems: list[Problem], status: int = 200) 
         shown=shown,
         head=head,
         typed=typed,
-        problems=problems,
+        problems=_linked(problems, shown=not head.is_void),
         wrong=dict(problems),
         paid_by=_paid_by(shown),
         may=who().may,
@@ -208,7 +213,10 @@ def void_it(number: str) -> ResponseReturnValue:
     try:
         void(parts(), head.id, typed.reason, given_back, who().id)
     except Refusal as refusal:
-        problem = Problem(_field_of(refusal, "reason"), refusal.text)
+        field = _field_of(refusal, "reason")
+        if isinstance(refusal, words.HowGivenBack):
+            field = next((name for name, kind in kinds.items() if kind not in KINDS), field)
+        problem = Problem(field, refusal.text)
         return _void_view(_invoice(number), typed, [problem], refusal.status, refusal.heading)
     flash(_("Invoice %(number)s is void.\nNothing is owed on it any more.", number=number), "ok")
     return _back(head)
@@ -227,7 +235,7 @@ def _void_view(
         "office/payments/void.html",
         head=head,
         typed=typed,
-        problems=problems,
+        problems=_linked(problems, shown=not head.is_void),
         wrong=dict(problems),
         heading=heading,
         in_stripe=[entry for entry in entries if entry.has_charge],
@@ -318,7 +326,7 @@ def _refund_view(
         head=head,
         entry=entry,
         typed=typed,
-        problems=problems,
+        problems=_linked(problems, shown=entry.can_be_refunded),
         wrong=dict(problems),
         heading=heading,
         kinds=_kinds(),
@@ -391,6 +399,10 @@ def adjust_it(number: str) -> ResponseReturnValue:
 
 def _adjust_view(head: Head, typed: Typed, problems: list[Problem], status: int = 200) -> ResponseReturnValue:
     html = render_template(
-        "office/payments/adjust.html", head=head, typed=typed, problems=problems, wrong=dict(problems)
+        "office/payments/adjust.html",
+        head=head,
+        typed=typed,
+        problems=_linked(problems, shown=not head.is_void),
+        wrong=dict(problems),
     )
     return make_response(html, status)
