@@ -54,3 +54,8 @@ def steps(connection: Connection | Session) -> list[Step]:
 def is_bare(connection: Connection | Session) -> bool:
     """Whether the clinic has no location yet: nothing else can begin before that."""
     return not connection.scalar(select(exists(select(Location.id))))
+
+
+def is_ready(connection: Connection | Session) -> bool:
+    """Whether nothing is missing that a clinic can't do without."""
+    return all(step.done or step.optional for step in steps(connection))

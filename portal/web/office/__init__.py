@@ -4,8 +4,10 @@ from flask import Blueprint, Flask, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from portal.permissions import May
+from portal.setup.first_steps import is_bare
 from portal.web import confirming
 from portal.web.access import is_own_path, staff_only, who
+from portal.web.scope import reading
 
 bp = Blueprint("office", __name__)
 
@@ -13,8 +15,10 @@ bp = Blueprint("office", __name__)
 @bp.get("/office/")
 @staff_only
 def start() -> ResponseReturnValue:
-    """To the first room that is open to whoever arrives."""
+    """To the first room that is open to whoever arrives; in a clinic without a location, to its first steps."""
     someone = who()
+    if someone.may(May.SETTINGS) and is_bare(reading()):
+        return redirect(url_for("setup.start"), 303)
     for permission, endpoint in (
         (May.SCHEDULE, "schedule.week"),
         (May.INVOICES, "search.invoices"),

@@ -21,6 +21,7 @@ from portal.setup import taxes as rates
 from portal.setup.entry import BadEntry, Typed
 from portal.setup.kinds import AS_SHOWN, Kind, Shown
 from portal.web.access import staff_may, who
+from portal.web.office.schedule import NoLocationYet
 from portal.web.scope import done_reading, reading
 
 bp = Blueprint("setup", __name__, url_prefix="/office/settings")
@@ -109,7 +110,13 @@ def _save(room: _Room, number: int | None) -> ResponseReturnValue:
         return make_response(_form(room, number, _readable(typed), bad.wrong), 422)
     flash(_("Saved.\n%(name)s is as you entered it. The office and the portal follow from the next page on.",
             name=saved.name), "ok")  # fmt: skip
-    return redirect(url_for(f"setup.{room.name}"), 303)
+    return redirect(url_for(_onward(room, number)), 303)
+
+
+def _onward(room: _Room, number: int | None) -> str:
+    """Back to the list; in a clinic that is being set up, on to its next step."""
+    is_next_step = number is None and not first_steps.is_ready(reading())
+    return "setup.start" if is_next_step else f"setup.{room.name}"
 
 
 def _readable(typed: Typed) -> Typed:
@@ -141,6 +148,12 @@ def _form(room: _Room, number: int | None, typed: Typed, wrong: dict[str, str] |
 def start() -> ResponseReturnValue:
     """What a new clinic still lacks, in the order in which it is best done."""
     return render_template("office/setup/first_steps.html", steps=first_steps.steps(reading()))
+
+
+@bp.app_errorhandler(NoLocationYet)
+def bare(_refusal: NoLocationYet) -> ResponseReturnValue:
+    """What a room shows that can't open before there is a location: the way to add one, not an error."""
+    return render_template("office/setup/bare.html")
 
 
 @bp.get("/locations")

@@ -67,7 +67,7 @@ def fields_of(visitor: Visitor, path: str) -> dict[str, str]:
 @pytest.mark.promise("O17")
 def test_a_location_is_added_and_recorded(site: Site, marc: Visitor) -> None:
     answer = marc.send(f"{SETTINGS}/locations/new", RIVERSIDE)
-    assert (answer.status_code, answer.location) == (303, f"{SETTINGS}/locations")
+    assert answer.status_code == 303
     made = rows(site, Location)[-1]
     assert (made.name, made.timezone, made.invoice_prefix, made.next_invoice_number) == (
         "Riverside", "America/Toronto", "R-", 2001,
