@@ -43,6 +43,7 @@ def create_app(config: "Config | None" = None, *, connect: "Callable[[str], Gate
         look,
         office,
         pay,
+        payers,
         programs,
         proxy,
         scope,
@@ -75,7 +76,7 @@ def create_app(config: "Config | None" = None, *, connect: "Callable[[str], Gate
     auth.init(app, parts)
     errors.init(app)
     look.init(app)
-    for module in (start, health, invoices, pay, cards, programs, hooks, second_factor, invitations, sign_up):
+    for module in (start, health, invoices, pay, cards, payers, programs, hooks, second_factor, invitations, sign_up):
         app.register_blueprint(module.bp)
     office.init(app)
     csrf.exempt(hooks.bp)

@@ -85,9 +85,16 @@ def office_path(number: str) -> str:
     return "/office/invoices/" + quote(number, safe="")
 
 
+_SHOWN = (
+    invoices.id, invoices.number, invoices.patient_id, invoices.location_id, invoices.practitioner_id,
+    invoices.service_on, invoices.due_on, invoices.currency, invoices.owed_cents, invoices.paid_cents,
+    invoices.balance_cents, invoices.voided_at, invoices.last_paid_at,
+)  # fmt: skip
+
+
 def _part(patient_id: int, condition: Any, after: Key | None) -> Any:
     """One patient's open or closed invoices, the newest first; both conditions have an index of their own."""
-    part = select(Invoice.__table__).where(invoices.patient_id == patient_id, condition)
+    part = select(*_SHOWN).where(invoices.patient_id == patient_id, condition)
     if after is not None:
         part = part.where(tuple_(invoices.service_on, invoices.id) < (after.day, after.id))
     return select(part.order_by(invoices.service_on.desc(), invoices.id.desc()).limit(PAGE + 1).subquery())
@@ -280,7 +287,7 @@ class StatementRow(NamedTuple):
 def statement_of(connection: Connection, patient_id: int, most: int = 500) -> Sequence[StatementRow]:
     """A person's own open invoices, the earliest due first."""
     page = (
-        select(Invoice.__table__)
+        select(*_SHOWN)
         .where(invoices.patient_id == patient_id, IS_OPEN)
         .order_by(invoices.due_on, invoices.id)
         .limit(most)

@@ -78,6 +78,7 @@ if (kept && !document.querySelector("[autofocus]")) {
   const buttons = [...document.querySelectorAll("form[method=post] button")];
   const same = path === location.pathname && buttons.find((button) => keyOf(button.form, button) === key);
   const news = document.querySelector(".note[role=status]");
-  if (same) same.focus({ preventScroll: true });
-  else if (news) { news.tabIndex = -1; news.focus({ preventScroll: true }); }
+  if (news) news.tabIndex = -1;
+  // Not before the browser has gone to the #place in the address, which takes the focus away.
+  addEventListener("load", () => setTimeout(() => (same || news)?.focus()));
 }

@@ -11,7 +11,7 @@ from portal.cards import Consent, SavedCard, keep_card
 from portal.clock import now
 from portal.gateway import CardLook
 from portal.web.access import PATIENT, rule_of
-from tests.makers import make_attempt, make_gateway, make_invoice, make_payment
+from tests.makers import make_attempt, make_gateway, make_invoice, make_patient, make_payer_link, make_payment
 from tests.web.conftest import Site
 
 
@@ -23,6 +23,7 @@ class Belongings:
     receipt: str
     attempt: UUID
     public_id: str
+    payer_id: int
 
 
 @pytest.fixture
@@ -39,7 +40,9 @@ def jonass(site: Site) -> Belongings:
         keep_card(session, vault, payer_id=patient.id, gateway_id=gateway.id, mode="test", method_id="pm_jonas",
                   card=look, consent=Consent("2026-11", now(), None))  # fmt: skip
         card = session.query(SavedCard).one()
-        return Belongings(invoice.number, str(payment.receipt_number), attempt.id, card.public_id)
+        mother = make_patient(session, "Ingrid", "Weber")
+        make_payer_link(session, mother, patient)
+        return Belongings(invoice.number, str(payment.receipt_number), attempt.id, card.public_id, mother.id)
 
     found: Belongings = site.change(give)
     return found

@@ -291,7 +291,8 @@ def totals(connection: Connection, payer: Payer) -> Totals:
 
 # --- where a page goes on -------------------------------------------------------------------------------------------
 
-_KEY = re.compile(r"(\d{8})\.(\d{1,18})")
+_KEY = re.compile(r"(\d{8})\.(\d{1,10})", re.ASCII)
+LARGEST_ID = 2**31 - 1  # what a row's id can be; PostgreSQL refuses to compare with more
 
 
 def written_key(day: date, row_id: int) -> str:
@@ -303,6 +304,8 @@ def read_key(text: str) -> Key | None:
     """The place in a list that a link names; None for one that no page of ours wrote, which starts at the top."""
     try:
         found = _KEY.fullmatch(urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii"))
-        return Key(datetime.strptime(found[1], "%Y%m%d").date(), int(found[2])) if found else None  # noqa: DTZ007  a day has no zone
+        if found is None or int(found[2]) > LARGEST_ID:
+            return None
+        return Key(datetime.strptime(found[1], "%Y%m%d").date(), int(found[2]))  # noqa: DTZ007  a day has no zone
     except ValueError:
         return None

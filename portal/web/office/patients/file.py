@@ -26,6 +26,7 @@ from portal.web.access import staff_may, who
 from portal.web.look import typed
 from portal.web.office.patients.room import back_with, bp, file_page, person_or_404, way_back
 from portal.web.scope import done_reading, reading
+from portal.web.typed import uuid
 
 OLDEST = date(1890, 1, 1)
 
@@ -94,8 +95,8 @@ class PatientForm(FlaskForm):
     address = TextAreaField(
         filters=[_tidy_lines], validators=[Length(max=500, message=_l("Use at most 500 characters."))]
     )
-    request_id = HiddenField()
-    shown = HiddenField()
+    request_id = HiddenField(filters=[lambda text: str(uuid(text) or uuid4())])
+    shown = HiddenField(filters=[_tidy])
 
     def validate_given_name(self, field: Field) -> None:
         if not field.data:
@@ -148,14 +149,6 @@ def _day(text: str) -> date | None:
         return None
 
 
-def _uuid(text: str | None) -> UUID:
-    """The press that a form stands for; one that holds no such mark is a press of its own."""
-    try:
-        return UUID(text or "")
-    except ValueError:
-        return uuid4()
-
-
 def _form_page(form: PatientForm, status: int, person: Person | None = None, **words: object) -> ResponseReturnValue:
     page = render_template("office/patients/form.html", form=form, patient=person, day=plain_day, **words)
     return make_response(page, status)
@@ -166,7 +159,6 @@ def _form_page(form: PatientForm, status: int, person: Person | None = None, **w
 def new() -> ResponseReturnValue:
     """The form for a new person; a name or email that was looked for stands in it already."""
     form = PatientForm(formdata=None)
-    form.request_id.data = str(uuid4())
     asked = typed(request.args.get("q"))[:80]
     if "@" in asked:
         form.email.data = asked
@@ -188,7 +180,7 @@ def add() -> ResponseReturnValue:
         patient_id = add_patient(
             parts().database,
             form.details,
-            request_id=_uuid(form.request_id.data),
+            request_id=UUID(form.request_id.data),
             by=who().id,
             another_person=another,
         )
