@@ -81,10 +81,7 @@ def _invite(parts: Parts, email: str, name: str, role: str, patient_id: int | No
     token, moment = secrets.token_urlsafe(32), now()
     with parts.database.transaction() as session:
         check_that_account_is_new(session, email, patient_id)
-        same_person = Invitation.email == email
-        if patient_id is not None:
-            same_person = or_(same_person, Invitation.patient_id == patient_id)
-        _revoke(session, same_person)
+        close_invitations(session, email=email, patient_id=patient_id)
         session.add(
             Invitation(
                 token_hash=_hash(token),
@@ -114,6 +111,14 @@ def revoke(parts: Parts, invitation_id: int, *, by: int | None) -> bool:
         for row in rows:
             record(session, "invitation.revoked", f"{row.name} ({row.email})", by=by, patient_id=row.patient_id)
         return bool(rows)
+
+
+def close_invitations(session: Session, *, email: str, patient_id: int | None) -> None:
+    """Take back what is open to a person who needs it no more: a newer one is sent, or the account is made."""
+    same_person = Invitation.email == email
+    if patient_id is not None:
+        same_person = or_(same_person, Invitation.patient_id == patient_id)
+    _revoke(session, same_person)
 
 
 def _revoke(session: Session, which: Any) -> list[Any]:

@@ -205,7 +205,9 @@ def _sign_in_words() -> dict[str, Any]:
             if on
             else _("Sign in and you will be back where you were.")
         )
-    return {"note": note, "back": back, "closed": not settings().yes("portal_enabled")}
+    is_open = settings().yes("portal_enabled")
+    sign_up = is_open and settings().yes("portal_allow_sign_up")
+    return {"note": note, "back": back, "closed": not is_open, "sign_up": sign_up}
 
 
 def _answer_to_strangers(*_args: Any, **_kwargs: Any) -> Response:

@@ -29,6 +29,8 @@ SIGN_IN_BY_ACCOUNT = parse("10 per 15 minutes")
 SIGN_IN_BY_NETWORK = parse("100 per 15 minutes")
 RESET_BY_ACCOUNT = parse("4 per hour")
 RESET_BY_NETWORK = parse("30 per hour")
+SIGN_UP_BY_ACCOUNT = parse("4 per hour")
+SIGN_UP_BY_NETWORK = parse("20 per hour")
 # A code has a million values and three of them count at a time: sixty guesses a day find one in fifteen years.
 FACTOR_BY_ACCOUNT = parse("10 per 15 minutes")
 FACTOR_BY_ACCOUNT_AND_DAY = parse("60 per day")

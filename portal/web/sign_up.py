@@ -1,15 +1,149 @@
-"""Sign-up, where the clinic allows it (P1)."""
+"""Sign-up, where the clinic allows it (P1): the form, the link that proves the address, and what comes after."""
 
-from flask import Blueprint, abort
+from datetime import date
+
+from flask import Blueprint, flash, make_response, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext as _l
 
-from portal.web.access import public
+from portal import sign_ups
+from portal.accounts import BadAccount
+from portal.errors import Refusal
+from portal.parts import parts
+from portal.sign_ups import Asker, BadSignUp, LinkIsClosed, LinkState, Outcome, WrongPassword
+from portal.web import limits
+from portal.web.access import PortalClosed, public
+from portal.web.auth import sign_in_as
+from portal.web.look import typed
+from portal.web.scope import done_reading, reading, settings
 
 bp = Blueprint("sign_up", __name__, url_prefix="/sign-up")
+
+TOKEN = "sign_up"  # noqa: S105  the name of the cookie's entry
+FIELDS = ("given_name", "family_name", "birth_date", "email", "phone")
+LONGEST = 300
+
+
+class SignUpClosed(Refusal):
+    """The clinic makes accounts itself."""
+
+    status = 403
+    title = _l("You can't sign up here at the moment")
+    message = _l("The clinic makes the accounts of its patients itself. Call us, or ask when you come in.")
+
+
+def _check_that_it_is_open() -> None:
+    if not settings().yes("portal_enabled"):
+        raise PortalClosed
+    if not settings().yes("portal_allow_sign_up"):
+        raise SignUpClosed
+
+
+# --- asking ---------------------------------------------------------------------------------------------------------
 
 
 @bp.get("")
 @public
 def page() -> ResponseReturnValue:
-    """To come."""
-    abort(404)
+    """The form."""
+    _check_that_it_is_open()
+    return render_template("sign_up/form.html", values={}, wrong={})
+
+
+@bp.post("")
+@public
+def ask() -> ResponseReturnValue:
+    """Ask for an account. The answer is the same whether the clinic knows the address or not."""
+    _check_that_it_is_open()
+    values = {name: " ".join(request.form.get(name, "")[:LONGEST].split()) for name in FIELDS}
+    limits.count(limits.SIGN_UP_BY_NETWORK, "sign up", limits.network())
+    limits.count(limits.SIGN_UP_BY_ACCOUNT, "sign up", limits.account_key(values["email"]))
+    done_reading()
+    asker = Asker(
+        values["email"], values["given_name"], values["family_name"], _day(values["birth_date"]), values["phone"]
+    )
+    try:
+        sign_ups.ask(parts(), asker, _password())
+    except BadSignUp as bad:
+        words = {name: typed(text) for name, text in values.items()}
+        return make_response(render_template("sign_up/form.html", values=words, wrong=bad.wrong), 422)
+    return redirect(url_for(".sent"), 303)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return date.max  # no birth date: the form says so
+
+
+def _password() -> str:
+    return request.form.get("password", "")
+
+
+@bp.get("/sent")
+@public
+def sent() -> ResponseReturnValue:
+    """A mail is on its way."""
+    return render_template("sign_up/sent.html")
+
+
+# --- proving the address --------------------------------------------------------------------------------------------
+
+
+@bp.get("/link/<token>")
+@public
+def open_link(token: str) -> ResponseReturnValue:
+    """Takes the token out of the address bar; changes nothing, as mail scanners open links."""
+    session[TOKEN] = token[:100]
+    return redirect(url_for(".proving"), 303)
+
+
+def _token() -> str:
+    token = session.get(TOKEN, "")
+    return token if isinstance(token, str) else ""
+
+
+@bp.get("/confirm")
+@public
+def proving() -> ResponseReturnValue:
+    """Asks for the password that was chosen: it must be the same person."""
+    _check_that_it_is_open()
+    return _proving_page()
+
+
+def _proving_page(error: str = "") -> ResponseReturnValue:
+    state = sign_ups.find_link(reading(), _token())
+    page = render_template("sign_up/confirm.html", state=state.value, error=error)
+    if error:
+        return make_response(page, 422)
+    return make_response(page, {LinkState.OPEN: 200, LinkState.UNKNOWN: 404}.get(state, 410))
+
+
+@bp.post("/confirm")
+@public
+def prove() -> ResponseReturnValue:
+    """The address is theirs: the account is made, or waits for the clinic's word."""
+    _check_that_it_is_open()
+    limits.count(limits.SIGN_IN_BY_NETWORK, "prove", limits.network())
+    limits.count(limits.SIGN_IN_BY_ACCOUNT, "prove", limits.account_key(_token()))
+    done_reading()
+    try:
+        outcome, user_id = sign_ups.prove(parts(), _token(), _password())
+    except (WrongPassword, BadAccount) as wrong:
+        return _proving_page(wrong.text)
+    except LinkIsClosed:
+        return _proving_page()
+    session.pop(TOKEN, None)
+    if outcome == Outcome.WAITING or user_id is None:
+        return redirect(url_for(".waiting"), 303)
+    flash(_("Your account is made\nFrom now on you sign in with your email address and your password."), "ok")
+    return sign_in_as(user_id)
+
+
+@bp.get("/waiting")
+@public
+def waiting() -> ResponseReturnValue:
+    """The front desk has a look first."""
+    return render_template("sign_up/waiting.html")

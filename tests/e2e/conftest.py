@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from threading import Thread
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -158,7 +159,7 @@ def host() -> str:
 
 
 @pytest.fixture
-def story(database_url: str, host: str) -> Iterator[Story]:
+def story(database_url: str, host: str, tmp_path: Path) -> Iterator[Story]:
     sandbox = Sandbox()
     with serve(sandbox) as stripe_url:
         late: dict[str, Flask] = {}
@@ -175,7 +176,7 @@ def story(database_url: str, host: str) -> Iterator[Story]:
                 secret_key="a key for tests, forty characters long!!",
                 encryption_keys=(parse_key(new_key()),),
                 base_url=url,
-                mail_url="file:build/mail",
+                mail_url=f"file:{tmp_path / 'mails'}",
                 stripe_api_base=stripe_url,
                 stripe_js_url=f"{stripe_url}/endive/stripe.js",
             )

@@ -1,22 +1,31 @@
 """How people get in: the second factor of staff, passkeys, invitations, sign-up. As they do it, in a real browser."""
 
 import base64
+import email
+import email.policy
+import re
 from collections.abc import Callable
+from datetime import date
+from email.message import EmailMessage
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
+from portal.invitations import invite
+from portal.mail import deliver_waiting_mail
 from portal.people import Passkey
 from portal.second_factor import code_at, step_now
 from tests.e2e.conftest import PASSWORD, Person, Story
-from tests.makers import give_authenticator
+from tests.makers import give_authenticator, make_patient
 from tests.support.axe import assert_accessible
 from tests.support.browser import Pages
 
 pytestmark = pytest.mark.browser
 
 Someone = Callable[..., Person]
+NEW = "four loud orange trains"
 APP = b"twenty bytes of app!"
 
 
@@ -147,3 +156,154 @@ def test_a_passkey_is_added_used_instead_of_a_code_and_removed(
     types_password(marc, "marc@example.com")
     heading(marc.page, "Your six-digit code, please")
     expect(marc.page.get_by_role("button", name="Use a passkey")).to_have_count(0)
+
+
+# --- invitations and sign-up ----------------------------------------------------------------------------------------
+
+
+def newest_mail(story: Story) -> EmailMessage:
+    """What the worker sends."""
+    assert deliver_waiting_mail(story.parts) >= 1
+    folder = Path(story.parts.config.mail_url.removeprefix("file:"))
+    newest = max(folder.glob("*.eml"), key=lambda file: file.stat().st_mtime_ns)
+    return email.message_from_bytes(newest.read_bytes(), policy=email.policy.default)
+
+
+def follows_link(story: Story, person: Person) -> Page:
+    """They open the mail, and the link in it."""
+    body = newest_mail(story).get_body(("plain",))
+    assert body is not None
+    found = re.search(rf"{story.url}(/\S+)", body.get_content())
+    assert found
+    person.go(found[1])
+    assert found[1].rpartition("/")[2] not in person.page.url, "the token does not stay in the address bar"
+    return person.page
+
+
+def ruths_file(story: Story, address: str = "ruth@example.com") -> int:
+    """Ruth is on file and has no account."""
+    made = []
+    story.change(
+        lambda session: made.append(
+            make_patient(session, "Ruth", "Friesen", email=address, birth_date=date(1961, 4, 9)).id
+        )
+    )
+    return made[0]
+
+
+def signs_up(person: Person) -> None:
+    person.go("/login")
+    person.page.get_by_role("link", name="make an account").click()
+    check_looks(person.page)
+    for label, text in (
+        ("Given name", "Ruth"), ("Family name", "Friesen"), ("Birth date", "1961-04-09"),
+        ("Email", "ruth@example.com"), ("Choose a password", NEW),
+    ):  # fmt: skip
+        person.page.get_by_label(label).fill(text)
+    person.page.get_by_role("button", name="Send me the link").click()
+    heading(person.page, "Look into your mailbox")
+    check_looks(person.page)
+
+
+@pytest.mark.promise("P1")
+def test_a_member_of_staff_accepts_an_invitation(story: Story, someone: Someone, new_page: Pages) -> None:
+    new_page.expect_console("422")
+    invite(story.parts, email="nadia@example.com", name="Nadia Petit", role="billing", patient_id=None, by=None)
+    nadia = someone(None)
+    page = follows_link(story, nadia)
+    heading(page, "Welcome, Nadia Petit")
+    check_looks(page)
+    page.get_by_label("Choose a password").fill(NEW)
+    page.get_by_label("The same once more").fill(NEW)
+    page.get_by_role("button", name="Make my account").click()
+    sets_up(nadia)
+    expect(page.get_by_text("Nadia Petit").first).to_be_visible()
+
+
+@pytest.mark.promise("P1")
+def test_a_patient_accepts_an_invitation_and_the_link_is_used_up(
+    story: Story, someone: Someone, new_page: Pages
+) -> None:
+    invite(story.parts, email="ruth@example.com", name="Ruth Friesen", role="patient", patient_id=ruths_file(story),
+           by=None)  # fmt: skip
+    ruth = someone(None)
+    page = follows_link(story, ruth)
+    check_looks(page)
+    page.get_by_label("Choose a password").fill(NEW)
+    page.get_by_label("The same once more").fill(NEW)
+    page.get_by_role("button", name="Make my account").click()
+    expect(page.get_by_text("Your account is made")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    types_password(ruth, "ruth@example.com", NEW)
+    expect(page).to_have_url(f"{story.url}/invoices")
+    new_page.expect_console("410")
+    late = follows_link_again(story, someone(None))
+    heading(late, "This invitation was used already")
+    check_looks(late)
+
+
+def follows_link_again(story: Story, person: Person) -> Page:
+    folder = Path(story.parts.config.mail_url.removeprefix("file:"))
+    for file in folder.glob("*.eml"):
+        found = re.search(rf"{story.url}(/invitation/\S+)", file.read_text())
+        if found:
+            person.go(found[1])
+    return person.page
+
+
+@pytest.mark.promise("P1")
+def test_the_address_and_birth_date_on_file_let_ruth_in(story: Story, someone: Someone, new_page: Pages) -> None:
+    story.setting("portal_allow_sign_up", "yes")
+    ruths_file(story)
+    ruth = someone(None)
+    signs_up(ruth)
+    page = follows_link(story, someone(None))  # on her phone, say
+    heading(page, "One more step to your account")
+    check_looks(page)
+    page.get_by_label("Your password").fill("not the one")
+    page.get_by_role("button", name="Make my account").click()
+    new_page.expect_console("422")
+    expect(page.get_by_text("This is not the password")).to_be_visible()
+    page.get_by_label("Your password").fill(NEW)
+    page.get_by_role("button", name="Make my account").click()
+    expect(page.get_by_text("Your account is made")).to_be_visible()
+    assert newest_mail(story)["Subject"] == "Your account with Alder Lane Clinic is ready"
+
+
+@pytest.mark.promise("P1")
+def test_staff_approve_a_sign_up_that_fits_nobody_by_itself(story: Story, someone: Someone) -> None:
+    story.setting("portal_allow_sign_up", "yes")
+    patient = ruths_file(story, "an-old-address@example.com")
+    ruth = someone(None)
+    signs_up(ruth)
+    page = follows_link(story, ruth)
+    page.get_by_label("Your password").fill(NEW)
+    page.get_by_role("button", name="Make my account").click()
+    heading(page, "Thank you, the front desk has a look now")
+    check_looks(page)
+
+    dana = someone("dana@example.com")
+    dana.go("/office/sign-ups")
+    check_looks(dana.page)
+    dana.page.get_by_role("link", name="Decide Ruth Friesen").click()
+    heading(dana.page, "Who is Ruth Friesen?")
+    check_looks(dana.page)
+    dana.page.get_by_text(f"Ruth Friesen, P-{patient}").click()
+    dana.page.get_by_role("button", name="Make the account").click()
+    expect(dana.page.get_by_text("The account is made")).to_be_visible()
+    expect(dana.page).to_have_url(f"{story.url}/office/patients/{patient}")
+
+    assert newest_mail(story)["Subject"] == "Your account with Alder Lane Clinic is ready"
+    types_password(ruth, "ruth@example.com", NEW)
+    expect(page).to_have_url(f"{story.url}/invoices")
+
+
+@pytest.mark.promise("P1")
+def test_where_sign_up_is_off_there_is_no_way_in(story: Story, someone: Someone, new_page: Pages) -> None:
+    stranger = someone(None)
+    stranger.go("/login")
+    expect(stranger.page.get_by_role("link", name="make an account")).to_have_count(0)
+    new_page.expect_console("403")
+    stranger.go("/sign-up")
+    heading(stranger.page, "You can't sign up here at the moment")
+    check_looks(stranger.page)

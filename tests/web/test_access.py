@@ -26,7 +26,8 @@ from tests.web.conftest import Site, words
 SEEN_BY_ANYBODY = {
     "static", "theme", "start.door", "health.alive", "health.ready", "security.login", "security.logout",
     "security.forgot_password", "security.reset_password", "invitations.page", "invitations.open_link",
-    "invitations.accept", "sign_up.page",
+    "invitations.accept", "sign_up.page", "sign_up.ask", "sign_up.sent",
+    "sign_up.open_link", "sign_up.proving", "sign_up.prove", "sign_up.waiting",
 }  # fmt: skip
 STAFFS = {STAFF, *(rule_for(permission) for permission in May)}
 EMAILS = {
