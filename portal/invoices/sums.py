@@ -199,6 +199,7 @@ def _keys(place: _Place) -> Iterator[_Key]:
 def differing_days() -> Select[Any]:
     """The days whose sums, corrected by what has changed since, are not their invoices: none, one hopes."""
     sums = InvoiceSum.__table__.c
+    is_finest = (sums.location_id != ANY) & (sums.practitioner_id != ANY) & (sums.standing != ANY_STANDING)
     here = tuple(_is[name] for name in _Place._fields)
     now_counted = (counted(_is.owed_cents), counted(_is.paid_cents))
     changed = InvoiceChange.__table__.join(Invoice.__table__, _is.id == _was.invoice_id)
@@ -207,7 +208,7 @@ def differing_days() -> Select[Any]:
         _part(
             (sums.starts_on, *(sums[name] for name in _Place._fields[1:])),
             -sums.invoices, -sums.owed_cents, -sums.paid_cents,
-        ).where(sums.span == DAY, sums.location_id != ANY, sums.practitioner_id != ANY, sums.standing != ANY_STANDING),
+        ).where(sums.span == DAY, is_finest),
         _part(tuple(_was[name] for name in _Place._fields), _was.invoices, _was.owed_cents, _was.paid_cents),
         _part(here, -1, *(-each for each in now_counted)).select_from(changed),
     ).subquery().c  # fmt: skip
@@ -234,7 +235,9 @@ def wrong_sums(connection: Connection) -> Iterator[str]:
     """The sums over a month or over any location, practitioner or standing that are not what their parts come to."""
     rows: dict[_Key, list[int]] = defaultdict(lambda: [0, 0, 0])
     finest = []
-    for span, location, practitioner, standing, day, currency, *amounts in connection.execute(select(InvoiceSum.__table__)):
+    for span, location, practitioner, standing, day, currency, *amounts in connection.execute(
+        select(InvoiceSum.__table__)
+    ):
         _add(rows[span, location, practitioner, standing, day, currency], amounts)
         if span == DAY and location != ANY and practitioner != ANY and standing != ANY_STANDING:
             finest.append((_Place(day, location, practitioner, standing, currency), amounts))

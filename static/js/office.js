@@ -82,3 +82,9 @@ if (kept && !document.querySelector("[autofocus]")) {
   // Not before the browser has gone to the #place in the address, which takes the focus away.
   addEventListener("load", () => setTimeout(() => (same || news)?.focus()));
 }
+
+// --- printing: a button that only a script can serve shows itself ---
+for (const button of document.querySelectorAll("button.print")) {
+  button.hidden = false;
+  button.addEventListener("click", () => print());
+}

@@ -14,6 +14,7 @@ from portal.clock import now
 from portal.db import Database
 from portal.invariants import broken_invariants
 from portal.invoices.books import Status, adjust, status_of, void_invoice
+from portal.invoices.reading import read_key
 from portal.invoices.search import Narrowing, found_by, page_of
 from portal.invoices.search.rows import rows_of
 from portal.invoices.search.totals import whole_months
@@ -40,7 +41,7 @@ def cast(clinic: Database) -> Cast:
 
 def _something_happens(session: Session, cast: Cast, chance: random.Random) -> None:
     """One more invoice, or something that becomes of one of those that are there."""
-    locations = [cast.location, *_others(session)]
+    locations = [cast.location, session.info["riverside"], session.info["seattle"]]
     known = session.scalars(select(Invoice.id)).all()
     if len(known) < 10 or chance.random() < 0.5:
         lines = [("Visit", 1, chance.choice([0, 100_00, 45_50]), ())]
@@ -63,13 +64,10 @@ def _something_happens(session: Session, cast: Cast, chance: random.Random) -> N
         void_invoice(session, invoice.id, "the wrong visit")
 
 
-def _others(session: Session) -> list[object]:
-    return [session.info["riverside"], session.info["seattle"]]
-
-
 def _plainly(session: Session, search: Narrowing) -> tuple[int, dict[str, tuple[int, int]], list[str]]:
     """The same by looking at every invoice."""
-    number, sums, found = 0, {}, []
+    number, found = 0, []
+    sums: dict[str, tuple[int, int]] = {}
     rows = session.scalars(select(Invoice).order_by(Invoice.service_on.desc(), Invoice.id.desc()))
     for invoice in rows.unique():
         fits = (
@@ -159,7 +157,9 @@ def test_many_pay_at_once_while_the_worker_adds_up(clinic: Database, cast: Cast)
             fold_sums(clinic)
 
     with ThreadPoolExecutor(10) as pool:
-        list(pool.map(lambda job: job[0](job[1]), [(pay, turn * 5) for turn in range(8)] + [(add_up, 0), (add_up, 1)]))
+        list(
+            pool.map(lambda job: job[0](job[1]), [(pay, turn * 5) for turn in range(8)] + [(add_up, 0), (add_up, 1)])
+        )
     with clinic.read() as connection:
         found = found_by(connection, Narrowing({}))
     assert [(total.owed_cents, total.paid_cents) for total in found.totals] == [(40 * 126_00, 40 * 8)]
@@ -199,8 +199,6 @@ def test_an_invoice_stands_as_its_books_say_whoever_writes_them(clinic: Database
 
 
 def test_pages_follow_one_another_without_a_gap(clinic: Database, cast: Cast) -> None:
-    from portal.invoices.reading import read_key
-
     with clinic.transaction() as session:
         made = [make_invoice(session, cast.maya, service_on=FIRST + timedelta(turn % 7)) for turn in range(120)]
         for invoice in made[::3]:

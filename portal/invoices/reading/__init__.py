@@ -15,7 +15,7 @@ from portal.invoices.reading.lists import (
     read_key,
     totals,
 )  # fmt: skip
-from portal.invoices.reading.paper import Head, Paper, Receipt, invoice_for, paper_for, receipt_for
+from portal.invoices.reading.paper import Head, Paper, Receipt, invoice_for, invoice_for_staff, paper_for, receipt_for
 from portal.invoices.reading.payers import Payee, Payer
 from portal.invoices.reading.words import (
     BOUND,
@@ -32,6 +32,6 @@ from portal.invoices.reading.words import (
 
 __all__ = [
     "BOUND", "PAGE", "Head", "Key", "Modes", "Page", "Paper", "Payee", "Payer", "Receipt", "Sum", "Totals",
-    "closed_invoices", "greeting", "invoice_for", "large", "listed", "local_day", "long_day", "open_invoices",
-    "paper_for", "plain_day", "read_key", "receipt_for", "short_day", "totals", "weekday",
+    "closed_invoices", "greeting", "invoice_for", "invoice_for_staff", "large", "listed", "local_day", "long_day",
+    "open_invoices", "paper_for", "plain_day", "read_key", "receipt_for", "short_day", "totals", "weekday",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Whose invoices are looked for: by the beginnings of the words of their name, or by their number, in one statement."""
+"""Whose invoices are looked for: by the beginnings of the words of a name, or by a number, in one statement."""
 
 import re
 
