@@ -236,7 +236,8 @@ def change_setting(session: Session, key: str, value: str, *, by: int | None = N
     stands = {"value": after, "updated_at": now()}
     session.execute(upsert(session, Setting, {"key": key, **stands}, on=["key"], changes=stands))
     if after != before:
-        record(session, CHANGED, spec.name, by=by, before=before, after=after)
+        subject = f"Module {spec.name}" if key.startswith("module_") else spec.name
+        record(session, CHANGED, subject, by=by, before=before, after=after)
     session.flush()
     return before, after
 

@@ -11,8 +11,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from flask.cli import ScriptInfo
+from sqlalchemy import select
 
+from portal.audit import AuditEntry
 from portal.cli import make_app, portal
+from portal.db import Database
+from portal.sandbox import Sandbox
+from portal.sandbox.server import serve
 from portal.vault import new_key
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -117,6 +122,33 @@ def test_a_gateway_gets_its_webhook_secret_and_new_keys_later(run: Run) -> None:
     wrong = run("gateway", "keys", gateway, "--secret", "", "--webhook-secret", "sk_test_wrong_place")
     assert "begins with whsec_" in wrong.stderr
     assert "There is no such gateway" in run("gateway", "keys", "nobody", *none_new).stderr
+
+
+@pytest.mark.promise("O3", "O5")
+def test_stripe_is_asked_for_the_account_and_each_change_is_audited(run: Run, database_url: str) -> None:
+    with serve(Sandbox()) as url:
+        keys = ("--token", "pk_test_sandbox", "--secret", "sk_test_sandbox")
+        done = run("gateway", "add", "--name", "Cards", "--mode", "test", *keys, "--active", STRIPE_API_BASE=url)
+        assert "(active, Stripe account acct_1SandboxClinic)" in done.stdout, done.stderr
+        gateway = run("gateway", "list").stdout.split()[0]
+        wrong = run(
+            "gateway", "keys", gateway, "--secret", "sk_test_nobody", "--webhook-secret", "", STRIPE_API_BASE=url
+        )
+        assert wrong.stderr.startswith("Error: Stripe does not know this Secret.")
+        signing = ("--secret", "", "--webhook-secret", "whsec_hidden")
+        assert run("gateway", "keys", gateway, *signing, STRIPE_API_BASE=url).returncode == 0
+    away = run("gateway", "keys", gateway, "--secret", "sk_test_x", "--webhook-secret", "", STRIPE_API_BASE=url)
+    assert away.stderr == "Error: We can't reach Stripe just now. Nothing was saved. Try again in a few minutes.\n"
+    run("gateway", "status", gateway, "inactive")
+    clinic = Database(database_url)
+    with clinic.read() as connection:
+        said = connection.execute(select(AuditEntry.subject, AuditEntry.before, AuditEntry.after)).all()
+    clinic.close()
+    assert [tuple(entry) for entry in said] == [
+        ("Gateway Cards", "", "test, active"),
+        ("Gateway Cards, Webhook signing secret (Test)", "", "set"),
+        ("Gateway Cards, Status", "active", "inactive"),
+    ]
 
 
 @pytest.mark.promise("O3")

@@ -30,7 +30,7 @@ class GatewayAway(Refusal):
     """The gateway does not answer, so nothing can be said of the keys, and nothing was kept."""
 
     status = 503
-    title = _l("We can't reach Stripe just now")
+    title = _l("We can't reach Stripe just now.")
     message = _l("Nothing was saved. Try again in a few minutes.")
 
 
