@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, and_, select
 
 from portal.clinic import Location, Practitioner, Service
-from portal.invoices.reading.words import plain_day, with_credentials
+from portal.invoices.reading.words import with_credentials
 from portal.invoices.tables import Invoice
-from portal.people import Patient, folded
+from portal.people import Patient
 from portal.schedule.tables import BOOKED, CANCELLED, COMPLETED, Appointment
 from portal.schedule.times import DAY_MINUTES, MINUTES, clock, day_of, days_from, edge_at, minute_of, span
 
@@ -255,48 +255,6 @@ def _block(row: Any, place: Place, hours: range) -> Block:
 
 def _has_visits(day: Day) -> bool:
     return any(not block.elsewhere for lane in day.lanes for block in lane.blocks)
-
-
-# --- patients -------------------------------------------------------------------------------------------------------
-
-
-class Found(NamedTuple):
-    """A patient to book for, told apart from others of the same name."""
-
-    id: int
-    name: str
-    about: str
-    email: str
-
-
-FOUND_AT_MOST = 10
-_FIND = select(_patients.id, _patients.given_name, _patients.family_name, _patients.birth_date, _patients.phone,
-               _patients.email)  # fmt: skip
-
-
-def patient(connection: Connection, patient_id: int) -> Found | None:
-    """One patient by their number on file."""
-    row = connection.execute(_FIND.where(_patients.id == patient_id)).first()
-    return _found(row) if row else None
-
-
-def patients_like(connection: Connection, text: str) -> list[Found]:
-    """The first few patients whose names have all these beginnings in them, in any order."""
-    statement = _FIND.order_by(_patients.search_key, _patients.id).limit(FOUND_AT_MOST)
-    for word in folded(text).split():
-        statement = statement.where(
-            or_(
-                _patients.search_key.startswith(word, autoescape=True),
-                _patients.search_key.contains(f" {word}", autoescape=True),
-            )
-        )
-    return [_found(row) for row in connection.execute(statement)]
-
-
-def _found(row: Any) -> Found:
-    born = f"born {plain_day(row.birth_date)}" if row.birth_date else ""
-    name = f"{row.family_name}, {row.given_name}" if row.given_name else row.family_name
-    return Found(row.id, name, ", ".join(filter(None, (born, row.phone))), row.email)
 
 
 # --- one visit, and the times of one day ----------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from datetime import date
 from uuid import UUID
 
 LARGEST_ID = 2**31 - 1
-_DIGITS = re.compile(r"\d{1,10}", re.ASCII)
+_DIGITS = re.compile(r"\d{1,15}", re.ASCII)
 _CONTROLS = {code: None for code in range(32) if code not in (9, 10, 13)} | {127: None}
 
 

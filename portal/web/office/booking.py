@@ -4,17 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import NamedTuple
+from urllib.parse import urlencode
 from uuid import uuid4
 
-from flask import flash, render_template, request, session, url_for
+from flask import flash, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from portal.audit import note_view
 from portal.clock import now
 from portal.errors import Refusal
-from portal.invoices.reading import weekday
+from portal.invoices.reading import plain_day, weekday
 from portal.parts import parts
+from portal.patients.facts import person_on_file
+from portal.patients.finding import People, number_of, people_found
 from portal.permissions import May
 from portal.schedule import reading as looking
 from portal.schedule import refusals, times
@@ -32,6 +35,7 @@ from portal.web.scope import reading
 Errors = list[tuple[str, str]]
 Options = list[tuple[int | str, str]]
 SHORTEST = times.MINUTES
+NOTE = "booking_note"
 
 FIELD_OF: Mapping[type[Refusal], str] = {
     refusals.TimeTaken: "minute",
@@ -146,7 +150,7 @@ def _lists(form: Typed, moved: Visit | None = None) -> tuple[Typed, Lists]:
 def book() -> ResponseReturnValue:
     """The form, filled in as far as the link to it says."""
     form = Typed.of(request.args)
-    return _book_page(replace(form, note=session.pop("booking_note", "")), focus="patient_q")
+    return _book_page(replace(form, note=session.pop(NOTE, "")), focus="patient_q")
 
 
 @bp.post("/office/schedule/book")
@@ -156,9 +160,27 @@ def book_it() -> ResponseReturnValue:
     form, pressed = Typed.of(request.form), request.form.get("do", "")
     if pressed == "book":
         return _book(form)
+    if pressed == "new":
+        return _to_a_new_patient(form)
     if pressed == "times":
         return _book_page(form, focus="minute")
     return _book_page(form, focus="found" if form.patient_q else "patient_q", searched=True)
+
+
+def _to_a_new_patient(form: Typed) -> ResponseReturnValue:
+    """Off to the form for a new person, which comes back here with them. A note never goes into an address."""
+    session[NOTE] = form.note
+    kept = {
+        "service": form.service,
+        "location": form.location,
+        "practitioner": form.practitioner,
+        "day": form.day,
+        "minute": form.minute,
+    }
+    back = (
+        f"{url_for('schedule.book')}?{urlencode({name: value for name, value in kept.items() if value is not None})}"
+    )
+    return redirect(f"{url_for('patients.new')}?{urlencode({'q': form.patient_q, 'for': back})}", 303)
 
 
 def _book(form: Typed) -> ResponseReturnValue:
@@ -186,23 +208,40 @@ def _in_words(visit: Visit) -> str:
 
 
 def _as_errors(refusal: Refusal) -> Errors:
-    return [(FIELD_OF.get(type(refusal), "visit"), refusal.text)]
+    sentences = f"{refusal.heading}. {refusal.text}" if refusal.heading else refusal.text
+    return [(FIELD_OF.get(type(refusal), "visit"), sentences)]
+
+
+class Choice(NamedTuple):
+    """A patient to book for, told apart from others of the same name."""
+
+    id: int
+    name: str
+    about: str
+
+
+def _choice(patient_id: int, name: str, birth_date: date | None, phone: str) -> Choice:
+    born = _("born %(day)s", day=plain_day(birth_date)) if birth_date else ""
+    return Choice(patient_id, name, ", ".join(filter(None, (number_of(patient_id), born, phone))))
 
 
 def _book_page(
     form: Typed, errors: Errors | None = None, status: int = 422, *, focus: str = "", searched: bool = False
 ) -> ResponseReturnValue:
     form, lists = _lists(form)
-    chosen = looking.patient(reading(), form.patient) if form.patient else None
-    found = looking.patients_like(reading(), form.patient_q) if form.patient_q else []
-    people = [*([chosen] if chosen else []), *(one for one in found if not chosen or one.id != chosen.id)]
+    person = person_on_file(reading(), form.patient) if form.patient else None
+    chosen = [_choice(person.id, person.name, person.birth_date, person.details.phone)] if person else []
+    found = people_found(reading(), form.patient_q) if form.patient_q else People([])
+    rows = [one for one in found.rows if one.id != form.patient]
+    people = [*chosen, *(_choice(one.id, one.name, one.birth_date, one.phone) for one in rows)]
     page = render_template(
         "office/schedule/book.html",
         form=form,
         lists=lists,
         chosen=chosen,
         people=people,
-        found=len(found),
+        found=found,
+        may_add=who().may(May.PATIENTS),
         searched=searched and bool(form.patient_q),
         errors=errors or [],
         wrong=dict(errors or []),

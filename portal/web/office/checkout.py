@@ -31,13 +31,14 @@ from portal.invoices.reading import large, weekday
 from portal.invoices.reading.words import money, percent
 from portal.money import exponent, parse_amount
 from portal.parts import parts
+from portal.patients.facts import person_on_file
 from portal.permissions import May
 from portal.schedule import reading as looking
 from portal.schedule.reading import Place
 from portal.schedule.refusals import VisitIsOver
 from portal.web import typed
 from portal.web.access import staff_may, who
-from portal.web.office.schedule import PATIENTS, chosen_place
+from portal.web.office.schedule import chosen_place
 from portal.web.scope import reading, settings
 
 bp = Blueprint("checkout", __name__, url_prefix="/office/checkout")
@@ -68,10 +69,10 @@ def _subject(values: Mapping[str, str]) -> Subject:
     if visit is not None:
         return Subject(visit.patient_id, visit.patient, visit.patient_email, visit.location_id, visit.currency,
                        visit=visit)  # fmt: skip
-    patient = looking.patient(reading(), typed.number(values.get("patient")) or 0) or abort(404)
+    patient = person_on_file(reading(), typed.number(values.get("patient")) or 0) or abort(404)
     places = looking.places(reading())
     place = chosen_place(places, typed.number(values.get("location")))
-    return Subject(patient.id, patient.name, patient.email, place.id, place.currency, places)
+    return Subject(patient.id, patient.name, patient.details.email, place.id, place.currency, places)
 
 
 # --- what stands in the form ----------------------------------------------------------------------------------------
@@ -122,7 +123,7 @@ def _typed(form: MultiDict[str, str]) -> Typed:
     columns = [form.getlist(name) for name in ("service", "quantity", "price", "listed")]
     rows = list(zip(*columns, strict=False))[:MOST_LINES]
     lines = [
-        TypedLine(service, quantity.strip()[:20], price.strip()[:20], typed.number(listed))
+        TypedLine(service, typed.words(quantity, 20), typed.words(price, 20), typed.number(listed))
         for service, quantity, price, listed in ((typed.number(row[0]), *row[1:]) for row in rows)
         if service
     ]
@@ -130,10 +131,10 @@ def _typed(form: MultiDict[str, str]) -> Typed:
         request_id=typed.uuid(form.get("request")) or uuid4(),
         lines=tuple(lines),
         item=typed.number(form.get("item")) or None,
-        quantity=form.get("more", "1").strip()[:20],
+        quantity=typed.words(form.get("more", "1"), 20),
         notes=typed.words(form.get("notes"), LONGEST_NOTES),
         mail="mail" in form,
-        shown=typed.number(form.get("shown"), 10**12) or 0,
+        shown=typed.number(form.get("shown"), 10**14) or 0,
         completes=form.get("complete") == "1",
     )
 
@@ -280,7 +281,6 @@ def _page(
         focus="" if errors or refusal else focus,
         mail_hint=_mail_hint(subject),
         location_options=[(place.id, place.name) for place in subject.places],
-        patients=PATIENTS,
     )
     return page, refusal.status if refusal else 422 if errors else status
 

@@ -28,7 +28,6 @@ from portal.web.scope import reading
 bp = Blueprint("schedule", __name__)
 
 WEEK, DAY = "week", "day"
-PATIENTS, INVOICES = "/office/patients/", "/office/invoices/"
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,7 @@ def week() -> ResponseReturnValue:
         grid=grid,
         places=[(one.id, one.name) for one in places],
         practitioners=[("", _("All practitioners")), *((one.id, one.name) for one in grid.everyone if one.active)],
-        patients=PATIENTS,
-        invoices=INVOICES,
+        patients=url_for("patients.details", patient_id=0)[:-1],
         today=today,
         title=_heading(view),
         step=timedelta(days=view.days),
@@ -132,8 +130,6 @@ def _visit_page(visit: Visit, refusal: Refusal | None = None, asks_to_cancel: bo
         visit=visit,
         day=weekday(visit.day),
         refusal=refusal,
-        patients=PATIENTS,
-        invoices=INVOICES,
         asks_to_cancel=asks_to_cancel,
     )
     return page, refusal.status if refusal else 200
