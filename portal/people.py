@@ -83,11 +83,12 @@ class PatientWord(Base):
     """
 
     __tablename__ = "patient_words"
+    __table_args__ = (Index("ix_patient_words_person", "patient_id", "word"),)
 
     word: Mapped[str] = mapped_column(
         String(64).with_variant(String(64, collation="C"), "postgresql"), primary_key=True
     )
-    patient_id: Mapped[int] = mapped_column(ForeignKey(Patient.id), primary_key=True, index=True)
+    patient_id: Mapped[int] = mapped_column(ForeignKey(Patient.id), primary_key=True)
 
 
 LONGEST_WORD = 64

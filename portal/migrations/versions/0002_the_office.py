@@ -361,7 +361,7 @@ def create_tables() -> None:
         sa.ForeignKeyConstraint(["patient_id"], ["patients.id"], name=op.f("fk_patient_words_patient_id")),
         sa.PrimaryKeyConstraint("word", "patient_id", name=op.f("pk_patient_words")),
     )
-    op.create_index(op.f("ix_patient_words_patient_id"), "patient_words", ["patient_id"])
+    op.create_index("ix_patient_words_person", "patient_words", ["patient_id", "word"])
     op.create_table(
         "appointments",
         sa.Column("id", sa.Integer(), nullable=False),

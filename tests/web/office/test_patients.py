@@ -2,7 +2,12 @@
 
 import re
 from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date, timedelta
+from functools import partial
+from threading import Barrier
 from typing import Any
 from uuid import uuid4
 
@@ -13,11 +18,15 @@ from sqlalchemy.orm import Session
 from portal.audit import AuditEntry, RecordView
 from portal.cards import Consent, SavedCard, keep_card
 from portal.clock import now
+from portal.errors import Refusal
 from portal.gateway import CardLook
 from portal.patients.accounting import PAGE
+from portal.patients.file import ChangedMeanwhile, Details, add_patient, change_patient, details_of
 from portal.patients.finding import SHOWN, people_found
+from portal.payments.states import State
 from portal.people import Invitation, Patient
-from tests.makers import make_gateway, make_invoice, make_patient, make_payment
+from portal.schedule.tables import Appointment
+from tests.makers import make_attempt, make_gateway, make_invoice, make_patient, make_payment, make_service
 from tests.web.conftest import Site, Visitor, words
 
 
@@ -340,6 +349,39 @@ def test_of_two_who_edit_at_once_the_second_is_told(site: Site, dana: Visitor) -
     assert dana.send(path, {**danas, **again, "phone": "250-555-0100", "email": "new@example.com"}).status_code == 303
 
 
+def at_once(works: list[Callable[[], Any]]) -> list[Any]:
+    """What becomes of things that are done at the same moment: what each gives, or the refusal that it meets."""
+    barrier = Barrier(len(works))
+
+    def run(work: Callable[[], Any]) -> Any:
+        barrier.wait()
+        try:
+            return work()
+        except Refusal as refusal:
+            return type(refusal)
+
+    with ThreadPoolExecutor(len(works)) as pool:
+        return list(pool.map(run, works))
+
+
+def test_one_press_at_the_same_moment_makes_one_person(site: Site) -> None:
+    press, details = uuid4(), Details("Ruth", "Friesen")
+    made = at_once([lambda: add_patient(site.parts.database, details, request_id=press, by=None)] * 4)
+    assert len(set(made)) == 1 and len(people_called(site, "Ruth")) == 1
+
+
+def test_of_two_changes_at_the_same_moment_one_is_saved(site: Site) -> None:
+    maya, database = site.cast.maya, site.parts.database
+    shown = details_of(maya)
+    outcomes = at_once(
+        [
+            partial(change_patient, database, maya.id, replace(shown, phone=phone), shown=shown.print, by=None)
+            for phone in ("250-555-0111", "250-555-0122")
+        ]
+    )
+    assert sorted(map(str, outcomes)) == sorted(map(str, [True, ChangedMeanwhile]))
+
+
 # --- who pays for whom ----------------------------------------------------------------------------------------------
 
 
@@ -468,6 +510,18 @@ def test_the_balance_is_ones_own_and_each_invoice_is_paid_on_its_own(site: Site,
     assert "CA$ 226.00" in words(statement)
 
 
+def test_an_invoice_whose_payment_is_being_checked_takes_no_second_one(site: Site, dana: Visitor) -> None:
+    def begin(session: Session) -> str:
+        invoice = make_invoice(session, site.cast.maya)
+        make_attempt(session, invoice, make_gateway(session, site.parts.vault), State.CONFIRMING)
+        return invoice.number
+
+    number = site.change(begin)
+    page = dana.get(f"/office/patients/{site.cast.maya.id}/accounting")
+    assert "Checking a payment" in words(page) and "Locked until known" in words(page)
+    assert f"{number}/receive" not in page.text
+
+
 def test_a_long_account_is_walked_page_by_page_and_nothing_is_shown_twice(site: Site, dana: Visitor) -> None:
     maya = site.cast.maya
 
@@ -549,6 +603,32 @@ def test_a_card_shows_in_its_payers_file_with_who_saved_it_and_which_consent(sit
 
 
 # --- visits and the portal ------------------------------------------------------------------------------------------
+
+
+def test_visits_to_come_and_those_that_were_lead_into_the_schedule(site: Site, dana: Visitor) -> None:
+    cast = site.cast
+
+    def book(session: Session) -> None:
+        service = make_service(session)
+        for number, (hours, status) in enumerate(
+            ((-30, "completed"), (-2, "booked"), (50, "cancelled"), (26, "booked"))
+        ):
+            starts = now().replace(minute=0, second=0, microsecond=0) + timedelta(hours=hours)
+            session.add(
+                Appointment(
+                    public_id=f"visit{number}", location_id=cast.location.id, practitioner_id=cast.practitioner.id,
+                    patient_id=cast.maya.id, service_id=service.id, starts_at=starts,
+                    ends_at=starts + timedelta(minutes=30), status=status, booked_at=now(),
+                )
+            )  # fmt: skip
+
+    site.change(book)
+    page = dana.get(f"/office/patients/{cast.maya.id}/appointments")
+    assert re.findall(r'href="/office/appointments/(\w+)"', page.text) == ["visit3", "visit2", "visit1", "visit0"]
+    for state in ("Booked", "Cancelled", "To be completed", "Completed"):
+        assert state in words(page)
+    assert dana.get("/office/appointments/visit3").status_code == 200
+    assert "Nothing is booked." in words(dana.get(f"/office/patients/{cast.theo.id}/appointments"))
 
 
 def test_an_invitation_is_sent_and_sent_again(site: Site, dana: Visitor) -> None:
