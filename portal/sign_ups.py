@@ -132,25 +132,30 @@ def ask(parts: Parts, asker: Asker, password: str) -> None:
 
 def _checked(asker: Asker, password: str) -> str:
     wrong: dict[str, Any] = {}
+    for name, empty in (("given_name", _l("Type your given name.")), ("family_name", _l("Type your family name."))):
+        if not getattr(asker, name):
+            wrong[name] = empty
+        elif not _is_short(getattr(asker, name), 80):
+            wrong[name] = _l("Please use at most %(most)s letters here.", most=80)
+    if not date(1900, 1, 1) <= asker.birth_date <= now().date():
+        wrong["birth_date"] = _l("Type your birth date, for example 1988-06-14.")
     email = ""
     try:
         email = mail_address(asker.email)
     except BadAccount as bad:
         wrong["email"] = bad.text
-    for name, most in (("given_name", 80), ("family_name", 80), ("phone", 40)):
-        text = getattr(asker, name)
-        if not text and name != "phone":
-            wrong[name] = _l("Please fill this in.")
-        elif len(text) > most or not text.isprintable():
-            wrong[name] = _l("Please use at most %(most)s letters here.", most=most)
-    if not date(1900, 1, 1) <= asker.birth_date <= now().date():
-        wrong["birth_date"] = _l("Your birth date, for example 1988-06-14.")
+    if not _is_short(asker.phone, 40):
+        wrong["phone"] = _l("Please use at most %(most)s letters here.", most=40)
     problem = password_problem(password, email)
     if problem:
         wrong["password"] = problem
     if wrong:
         raise BadSignUp(wrong)
     return email
+
+
+def _is_short(text: str, most: int) -> bool:
+    return len(text) <= most and text.isprintable()
 
 
 # --- proving the address --------------------------------------------------------------------------------------------

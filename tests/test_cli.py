@@ -223,7 +223,16 @@ def test_a_round_of_work_a_sweep_and_rotation_report_what_they_did(run: Run) -> 
     assert re.fullmatch(r"\d+ things done\.\n", run("work", "--once").stdout)
     assert re.fullmatch(r"\d+ looked at\.\n", run("sweep").stdout)
     rotated = run("rotate-keys", PORTAL_ENCRYPTION_KEYS=f"{new_key()},{KEYS}")
-    assert rotated.stdout == "2 values sealed under the newest key.\n", rotated.stderr
+    assert rotated.stdout == "6 values sealed under the newest key.\n", rotated.stderr
+
+
+def test_the_last_administrator_who_lost_the_phone_gets_in_again(run: Run) -> None:
+    run("demo-data")
+    done = run("second-factor", "reset", "Marc@example.com")
+    assert done.returncode == 0, done.stderr
+    assert "sets up a new second factor at the next sign-in" in done.stdout
+    for nobody in ("maya@example.com", "nobody@example.com"):
+        assert "There is no staff account" in run("second-factor", "reset", nobody).stderr
 
 
 def test_a_database_without_tables_is_named(run: Run, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_patient_accepts_an_invitation_and_is_in(site: Site) -> None:
 def test_a_member_of_staff_who_accepts_sets_up_a_second_factor_next(site: Site) -> None:
     nadia = site.visitor()
     nadia.get(invite_staff(site))
-    assert "as billing" in words(nadia.get("/invitation"))
+    assert "Your role there: billing." in words(nadia.get("/invitation"))
     response = nadia.send("/invitation", {"password": NEW, "password_confirm": NEW})
     assert response.location == "/office/"
     assert nadia.get("/office/").location.startswith("/second-factor")
