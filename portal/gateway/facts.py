@@ -41,8 +41,10 @@ PAYMENT_METHODS = Permission("PaymentMethods", "write")
 CONFIRMATION_TOKENS = Permission("Confirmation tokens", "read")
 CHARGES = Permission("Charges", "read")
 REFUNDS = Permission("Refunds", "write")
+DISPUTES = Permission("Disputes", "read")
 WEBHOOK_ENDPOINTS = Permission("Webhook Endpoints", "write")
 ACCOUNT = Permission("Accounts", "read")
 
-PERMISSIONS = (PAYMENT_INTENTS, SETUP_INTENTS, CUSTOMERS, PAYMENT_METHODS, CONFIRMATION_TOKENS, CHARGES, REFUNDS)
+PERMISSIONS = (PAYMENT_INTENTS, SETUP_INTENTS, CUSTOMERS, PAYMENT_METHODS, CONFIRMATION_TOKENS, CHARGES, REFUNDS,
+               DISPUTES)  # fmt: skip
 """What a restricted key needs. For the button that makes the webhook it needs WEBHOOK_ENDPOINTS too."""

@@ -232,6 +232,7 @@ class StripeGateway:
             facts.CONFIRMATION_TOKENS: lambda: self._stripe.confirmation_tokens.retrieve("ctoken_nobody"),
             facts.CHARGES: lambda: self._stripe.charges.retrieve("ch_nobody"),
             facts.REFUNDS: lambda: self._stripe.refunds.update("re_nobody", nothing),
+            facts.DISPUTES: lambda: self._stripe.disputes.retrieve("dp_nobody"),
         }
         for permission, ask in asked.items():
             try:

@@ -250,7 +250,7 @@ def test_keys_of_two_accounts_are_named(site: Site, marc: Visitor, keys: Account
 
 
 NEEDED = ("payment_intents:write", "setup_intents:write", "customers:write", "payment_methods:write",
-          "confirmation_tokens:read", "charges:read", "refunds:write")  # fmt: skip
+          "confirmation_tokens:read", "charges:read", "refunds:write", "disputes:read")  # fmt: skip
 
 
 @pytest.mark.promise("O3")

@@ -1,0 +1,102 @@
+"""Disputes (F13): what a bank takes back and returns is booked; nothing is refunded meanwhile."""
+
+from typing import Any
+
+import pytest
+
+from portal.payments import words as pay_words
+from portal.payments.hints import follow_hint
+from portal.payments.tables import Payment
+from portal.refunds import words
+from portal.refunds.following import close_dispute
+from portal.webhooks import Hint
+from tests.payments.stage import Stage
+from tests.refunds.desk import ALL, Desk
+
+pytestmark = pytest.mark.promise("G4")
+
+
+def disputed(stage: Stage, desk: Desk, **how: Any) -> tuple[Payment, str]:
+    paid = desk.card_pays()
+    dispute = stage.sandbox.dispute(str(paid.charge_id), **how)
+    intent = str(stage.attempt().intent_id)
+    follow_hint(stage.parts, Hint(1, stage.gateway_id, "test", "charge.dispute.created", dispute["id"], intent))
+    return paid, str(dispute["id"])
+
+
+def stage_of_case(stage: Stage) -> tuple[str, bool]:
+    (case,) = [case for case in stage.cases() if case.kind == "dispute"]
+    return case.stage, case.closed_at is None
+
+
+def test_a_dispute_takes_the_money_back_until_it_is_won(stage: Stage, desk: Desk) -> None:
+    paid, dispute = disputed(stage, desk)
+    assert desk.natures() == [("payment", ALL), ("dispute", -ALL)]
+    assert (desk.balance, stage_of_case(stage)) == (ALL, ("open", True))
+    stage.sandbox.close_dispute(dispute, "won")
+    desk.sweeps()
+    assert desk.natures()[-1] == ("reinstatement", ALL)
+    assert (desk.balance, stage_of_case(stage)) == (0, ("won", False))
+    desk.looks(paid)
+    assert len(stage.payments()) == 3
+
+
+def test_a_lost_dispute_waits_for_a_person(stage: Stage, desk: Desk) -> None:
+    paid, dispute = disputed(stage, desk)
+    stage.sandbox.close_dispute(dispute, "lost")
+    desk.sweeps()
+    assert (desk.balance, stage_of_case(stage)) == (ALL, ("lost", True))
+    desk.adjusts(-ALL, "Given up.")
+    with stage.database.transaction() as session:
+        close_dispute(session, stage.invoice_id, stage.cases()[0].id, None)
+    desk.looks(paid)
+    assert (desk.balance, stage_of_case(stage)) == (0, ("lost", False))
+
+
+def test_nothing_is_refunded_reversed_voided_or_paid_meanwhile(stage: Stage, desk: Desk) -> None:
+    paid, dispute = disputed(stage, desk)
+    for doing in (desk.refunds, desk.reverses):
+        with pytest.raises(words.BeingDisputed):
+            doing(paid)
+    with pytest.raises(words.BeingDisputed):
+        desk.voids()
+    with pytest.raises(pay_words.PaymentDisputed):
+        stage.press(stage.form("visa"))
+    assert len(stage.paid_charges()) == 1
+    stage.sandbox.close_dispute(dispute, "lost")
+    desk.looks(paid)
+    stage.press(stage.form("visa"))
+    assert desk.balance == 0
+
+
+def test_an_inquiry_takes_nothing_unless_it_grows(stage: Stage, desk: Desk) -> None:
+    paid, dispute = disputed(stage, desk, inquiry=True)
+    assert (desk.balance, stage_of_case(stage)) == (0, ("inquiry", True))
+    stage.sandbox.escalate_dispute(dispute)
+    desk.looks(paid)
+    assert (desk.balance, stage_of_case(stage)) == (ALL, ("open", True))
+
+
+def test_a_dispute_of_a_part(stage: Stage, desk: Desk) -> None:
+    disputed(stage, desk, amount=26_00)
+    assert (desk.balance, desk.net) == (26_00, 100_00)
+
+
+def test_stripe_says_that_it_is_disputed_before_we_know(stage: Stage, desk: Desk) -> None:
+    paid = desk.card_pays()
+    stage.sandbox.dispute(str(paid.charge_id))
+    with pytest.raises(words.RefundNotPossible) as refused:
+        desk.refunds(paid)
+    assert "bank is disputing this payment" in refused.value.text
+    assert stage_of_case(stage) == ("open", True)
+
+
+def test_a_disputed_payment_of_a_void_invoice(stage: Stage, desk: Desk) -> None:
+    paid = desk.card_pays()
+    desk.voids()
+    dispute = stage.sandbox.dispute(str(paid.charge_id))
+    desk.looks(paid)
+    assert (desk.net, "refund_pending" in desk.open_cases()) == (0, False)
+    stage.sandbox.close_dispute(dispute["id"], "won")
+    desk.looks(paid)
+    assert (desk.net, desk.open_cases()) == (ALL, {"refund_pending": ALL})
