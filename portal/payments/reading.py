@@ -231,6 +231,7 @@ class AttemptStatus:
     payer_id: int | None
     user_id: int | None
     channel: str
+    mode: str
     state: str
     reason: str | None
     amount_cents: int
@@ -254,6 +255,7 @@ _ATTEMPT = (
         PaymentAttempt.payer_id,
         PaymentAttempt.user_id,
         PaymentAttempt.channel,
+        PaymentAttempt.mode,
         PaymentAttempt.state,
         PaymentAttempt.reason,
         PaymentAttempt.amount_cents,

@@ -5,11 +5,13 @@ from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import expect
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from portal.gateway.configured import ConfiguredGateway
+from portal.invoices.tables import Invoice
+from portal.payments.tables import Payment, PaymentAttempt
 from portal.sandbox.accounts import Account
-from tests.e2e.conftest import Person, Story
+from tests.e2e.conftest import ASKS_FOR_3D_SECURE, DEBIT_MASTERCARD, DECLINED, Person, Story
 from tests.e2e.test_office_settings import MARC, everything_off, opens_settings, saves
 from tests.support.axe import assert_accessible
 from tests.support.browser import Pages
@@ -179,3 +181,35 @@ def test_a_gateway_switched_off_takes_the_pay_button(story: Story, someone: Some
     expect(maya.page.get_by_role("link", name="Pay this invoice")).to_have_count(0)
     expect(maya.page.locator("main")).to_contain_text("The clinic isn't taking payments online at the moment.")
     assert story.attempts(number) == []
+
+
+@pytest.mark.promise("O3")
+@pytest.mark.parametrize("width", [1280, 320])
+def test_a_practice_invoice_shows_that_the_gateway_works_outside_the_books(
+    story: Story, someone: Someone, width: int
+) -> None:
+    marc = someone(MARC, width=width)
+    opens_settings(marc, "Payment Gateways")
+    marc.page.get_by_role("row").get_by_role("link").first.click()
+    marc.page.get_by_role("link", name="Pay the practice invoice").click()
+    marc.ready()
+    expect(marc.page.locator("main")).to_contain_text("Test mode: this is a rehearsal.")
+    assert_accessible(marc.page)
+    assert marc.page.evaluate("document.documentElement.scrollWidth") <= width
+    button = marc.page.get_by_role("button", name="Pay CA$10.00 in Test mode")
+    marc.types_card(DECLINED)
+    button.click()
+    marc.is_told("The bank said no to this card.")
+    marc.types_card(DEBIT_MASTERCARD)
+    button.click()
+    marc.is_told("This debit card is not accepted.")
+    marc.types_card(ASKS_FOR_3D_SECURE)
+    button.click()
+    marc.challenge.get_by_role("button", name="Complete authentication").click()
+    expect(marc.page.locator(".note.ok")).to_contain_text("The practice payment went through.")
+    assert story.captured() == 10_00
+    with story.parts.database.read() as connection:
+        for table in (Invoice, Payment, PaymentAttempt):
+            assert connection.scalar(select(func.count()).select_from(table)) == 0, "nothing is in the books"
+    marc.go("/office/settings")
+    expect(marc.page.get_by_role("row", name=re.compile("Practice payment"))).to_contain_text("went through")

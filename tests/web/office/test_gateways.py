@@ -613,6 +613,8 @@ def test_in_production_a_test_gateway_takes_no_payment_and_the_pages_say_so(
     site.app = live
     for visitor, place in ((site.visitor("marc@example.com"), path), (site.visitor("marc@example.com"), LIST)):
         assert "takes no payment on real invoices" in words(visitor.get(place))
+    practice = words(site.visitor("marc@example.com").get(f"{path}/practice"))
+    assert "Pay CA$10.00 in Test mode" in practice, "a practice invoice shows that it works"
     maya = site.visitor("maya@example.com")
     assert "Pay this invoice" not in words(maya.get(f"/invoices/{number}"))
     assert maya.get(f"/invoices/{number}/pay").status_code == 409
