@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -126,6 +127,43 @@ def second_factor_reset(email: str) -> None:
             raise click.ClickException(f"There is no staff account {email}.")
         reset(session, found, by=None)
     click.echo(f"{email} is signed out everywhere, and sets up a new second factor at the next sign-in.")
+
+
+# --- what the clinic has already ------------------------------------------------------------------------------------
+
+
+@portal.command("import")
+@click.argument("kind", type=click.Choice(["patients", "practitioners", "services", "invoices"]))
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--write", is_flag=True, help="Write it. Without this, the file is only looked through.")
+def import_(kind: str, file: Path, write: bool) -> None:
+    """Take over what the clinic has, from a CSV file (docs/import.md). All of it is written, or nothing."""
+    from portal.imports.run import run_import
+
+    with click.progressbar(length=count_lines(file), label=kind.capitalize(), file=sys.stderr) as bar:
+        report = run_import(
+            parts().database, kind, file, write=write, progress=lambda done: bar.update(done - bar.pos)
+        )
+        bar.update((bar.length or 0) - bar.pos)
+    for problem in report.problems:
+        click.echo(f"Line {problem.line}: {problem.reason}")
+    click.echo(f"{report.lines} lines: {report.new} new, {report.there} there already.")
+    if report.problems:
+        click.echo(f"{len(report.problems)} things to mend. Nothing was written.")
+        sys.exit(1)
+    for remark in report.remarks:
+        click.echo(remark)
+    if report.written:
+        click.echo("Written.")
+    else:
+        click.echo("Nothing is new, so nothing was written." if not report.new else
+                   "Nothing was written yet: this was a look. Run it again with --write.")  # fmt: skip
+
+
+def count_lines(file: Path) -> int:
+    """How long a file is, for showing how far one is."""
+    with file.open("rb") as opened:
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: opened.read(1 << 20), b""))
 
 
 # --- settings -------------------------------------------------------------------------------------------------------

@@ -12,9 +12,9 @@ PORTAL = ROOT / "portal"
 # Each layer may import from itself and from those below it.
 LAYERS: list[set[str]] = [
     {"", "cli", "web", "worker", "demo", "migrations"},
-    {"demo_data", "invariants", "tables"},
+    {"demo_data", "imports", "invariants", "tables"},
     {"invitations", "second_factor", "sign_ups", "passkeys", "setup", "staff"},
-    {"accounts", "checkout", "payments", "refunds", "invoices", "cards", "mail", "imports", "patients", "schedule"},
+    {"accounts", "checkout", "payments", "refunds", "invoices", "cards", "mail", "patients", "schedule"},
     {"parts"},
     {"webhooks", "gateway", "people", "clinic", "settings"},
     {"outbox", "limits", "audit"},
