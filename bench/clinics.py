@@ -116,13 +116,28 @@ def sqlite_clinic(invoices: int) -> Clinic:
 
 
 @contextmanager
-def postgresql_clinic(base_url: str, invoices: int) -> Iterator[Clinic]:
-    """A clinic on a throw-away PostgreSQL server."""
+def postgresql_server() -> Iterator[str]:
+    """A throw-away PostgreSQL server; gives its address."""
+    from tests.support.postgres import postgresql
+
+    with postgresql() as base_url:
+        yield base_url
+
+
+@contextmanager
+def postgresql_database(base_url: str, name: str) -> Iterator[str]:
+    """An empty database of that server; gives its address."""
     from tests.support.postgres import create_database, drop_database
 
-    name = f"bench_{invoices}"
     url = create_database(base_url, name)
     try:
-        yield fill(url, invoices)
+        yield url
     finally:
         drop_database(base_url, name)
+
+
+@contextmanager
+def postgresql_clinic(base_url: str, invoices: int) -> Iterator[Clinic]:
+    """A clinic on a throw-away PostgreSQL server."""
+    with postgresql_database(base_url, f"bench_{invoices}") as url:
+        yield fill(url, invoices)

@@ -149,7 +149,7 @@ def import_(kind: str, file: Path, write: bool) -> None:
         click.echo(f"Line {problem.line}: {problem.reason}")
     click.echo(f"{report.lines} lines: {report.new} new, {report.there} there already.")
     if report.problems:
-        click.echo(f"{len(report.problems)} things to mend. Nothing was written.")
+        click.echo(f"To mend: {len(report.problems)}. Nothing was written.")
         sys.exit(1)
     for remark in report.remarks:
         click.echo(remark)

@@ -4,10 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from flask.cli import ScriptInfo
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from portal.audit import AuditEntry
+from portal.cli import make_app, portal
 from portal.clinic import Location, Practitioner, Service, ServiceTax, Tax
 from portal.clock import now
 from portal.db import Base, Database
@@ -258,3 +261,28 @@ def test_an_import_that_breaks_half_way_leaves_nothing(started: Database, monkey
         run_import(started, "invoices", SAMPLES / "invoices.csv", write=True)
     assert count(started, Invoice) + count(started, Payment) == 0
     assert broken_invariants(started) == []
+
+
+def test_the_command_says_what_it_did(started: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = started.engine.url.render_as_string(hide_password=False)
+    for name, value in {
+        "PORTAL_ENV": "development", "PORTAL_DATABASE_URL": url, "PORTAL_BASE_URL": "http://pay.example.com",
+        "PORTAL_SECRET_KEY": "0123456789abcdefghijklmnopqrstuvwxyz", "PORTAL_MAIL_URL": f"file:{tmp_path}",
+        "PORTAL_ENCRYPTION_KEYS": "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+
+    def run(*words: str) -> tuple[int, list[str]]:
+        result = CliRunner().invoke(portal, ["import", *words], obj=ScriptInfo(create_app=make_app))
+        return result.exit_code, result.stdout.splitlines()
+
+    sample = str(SAMPLES / "invoices.csv")
+    look = "Nothing was written yet: this was a look. Run it again with --write."
+    assert run("invoices", sample) == (0, ["4 lines: 3 new, 0 there already.", look])
+    assert run("invoices", sample, "--write") == (0, ["4 lines: 3 new, 0 there already.", "Written."])
+    assert run("invoices", sample, "--write")[1][-1] == "Nothing is new, so nothing was written."
+    bad = tmp_path / "bad.csv"
+    bad.write_text(PATIENTS + "1,,Ash,,,\n")
+    code, said = run("patients", str(bad), "--write")
+    assert (code, said[0]) == (1, "Line 2: Given name: please fill this in.")
+    assert said[-1] == "To mend: 1. Nothing was written."
