@@ -273,15 +273,17 @@ class _Clinic:
             )
         self.session.add_all(self.patients.values())
         self.session.flush()
-        for payer, patient, sees_lines in (
-            ("Maya Lindqvist", "Theo Lindqvist", True),
-            ("Jonas Weber", "Ingrid Weber", False),
+        for payer, patient, relation, is_minor in (
+            ("Maya Lindqvist", "Theo Lindqvist", "Parent", True),
+            ("Jonas Weber", "Ingrid Weber", "Child", False),
         ):
             self.session.add(
                 PayerLink(
                     payer_id=self.patients[payer].id,
                     patient_id=self.patients[patient].id,
-                    sees_lines=sees_lines,
+                    relation=relation,
+                    sees_lines=is_minor,
+                    allowed_by_staff=is_minor,
                     created_at=joined,
                 )
             )

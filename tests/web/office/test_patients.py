@@ -24,7 +24,7 @@ from portal.patients.accounting import PAGE
 from portal.patients.file import ChangedMeanwhile, Details, add_patient, change_patient, details_of
 from portal.patients.finding import SHOWN, people_found
 from portal.payments.states import State
-from portal.people import Invitation, Patient
+from portal.people import Invitation, Patient, SignUp
 from portal.schedule.tables import Appointment
 from tests.makers import make_attempt, make_gateway, make_invoice, make_patient, make_payment, make_service
 from tests.web.conftest import Site, Visitor, words
@@ -629,6 +629,22 @@ def test_visits_to_come_and_those_that_were_lead_into_the_schedule(site: Site, d
         assert state in words(page)
     assert dana.get("/office/appointments/visit3").status_code == 200
     assert "Nothing is booked." in words(dana.get(f"/office/patients/{cast.theo.id}/appointments"))
+
+
+def test_sign_ups_that_wait_are_told_where_people_are_looked_for(site: Site, dana: Visitor) -> None:
+    assert "/office/sign-ups" not in dana.get("/office/patients").text
+
+    def ask(session: Session) -> None:
+        session.add(
+            SignUp(
+                token_hash="x" * 64, email="ruth@example.com", given_name="Ruth", family_name="Friesen",
+                asked_at=now(), expires_at=now() + timedelta(days=1), proved_at=now(),
+            )
+        )  # fmt: skip
+
+    site.change(ask)
+    page = dana.get("/office/patients")
+    assert 'href="/office/sign-ups"' in page.text and "Sign-ups that wait for your word: 1" in words(page)
 
 
 def test_an_invitation_is_sent_and_sent_again(site: Site, dana: Visitor) -> None:

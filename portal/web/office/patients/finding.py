@@ -6,6 +6,7 @@ from flask.typing import ResponseReturnValue
 from portal.invoices.reading import plain_day
 from portal.patients.finding import people_found, people_lately
 from portal.permissions import May
+from portal.sign_ups import waiting_sign_ups
 from portal.web.access import staff_may, who
 from portal.web.headers import allow_own_scripts
 from portal.web.look import typed
@@ -25,5 +26,6 @@ def find() -> ResponseReturnValue:
         day=plain_day,
         back=back,
         chosen=back_with(back) if back else "",
+        waiting=waiting_sign_ups(reading()) if who().may(May.INVITE) and not back else 0,
     )
     return allow_own_scripts(page)
