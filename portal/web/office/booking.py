@@ -120,7 +120,13 @@ class Lists(NamedTuple):
 
     @property
     def service_options(self) -> Options:
-        return [("", _("Choose a service")), *((one.id, f"{one.name}, {one.minutes} min") for one in self.treatments)]
+        return [("", _("Choose a service")), *((one.id, _with_length(one)) for one in self.treatments)]
+
+
+def _with_length(service: Treatment) -> str:
+    """ "Acupuncture, 60 min"; a name that says how long it takes stays as it is."""
+    says_it = str(service.minutes) in service.name
+    return service.name if says_it else _("%(name)s, %(count)s min", name=service.name, count=service.minutes)
 
 
 def _lists(form: Typed, moved: Visit | None = None) -> tuple[Typed, Lists]:

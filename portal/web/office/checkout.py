@@ -242,7 +242,7 @@ def _check_out(subject: Subject, form: Typed) -> ResponseReturnValue:
 def _led_to(made: CheckedOut) -> ResponseReturnValue:
     """On to the payment, whoever made the invoice."""
     if made.is_new:
-        flash(_("Invoice %(number)s is issued", number=made.number), "ok")
+        flash(_("Invoice %(number)s is issued", number=made.number) + "\n" + _("Nothing is paid yet."), "ok")
     else:
         told = _("Nothing was issued a second time. To change it, void it and check out again.")
         flash(_("Invoice %(number)s was made already", number=made.number) + "\n" + told, "warn")
