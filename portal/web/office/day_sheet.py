@@ -1,7 +1,6 @@
 """The day sheet: money taken on one day."""
 
 from collections.abc import Sequence
-from datetime import date
 from typing import NamedTuple
 
 from flask import Blueprint, render_template, request
@@ -16,6 +15,7 @@ from portal.payments.takings import Bar, Place, places, sheet_of
 from portal.permissions import May
 from portal.web import typed
 from portal.web.access import staff_may
+from portal.web.headers import allow_own_scripts
 from portal.web.scope import reading
 
 bp = Blueprint("day_sheet", __name__, url_prefix="/office/day-sheet")
@@ -47,7 +47,7 @@ def page() -> ResponseReturnValue:
         errors["location"] = _("Please choose one of the locations.")
     where = [chosen] if chosen else known
     sheet = sheet_of(reading(), day, where)
-    return render_template(
+    page = render_template(
         "office/day_sheet/page.html",
         sheet=sheet,
         day=day,
@@ -59,6 +59,7 @@ def page() -> ResponseReturnValue:
         drawings=[drawn(taken.bars) for taken in sheet.takings],
         plain_day=plain_day,
     )
+    return allow_own_scripts(page)
 
 
 def _named(where: Sequence[Place]) -> str:
@@ -70,22 +71,24 @@ def _named(where: Sequence[Place]) -> str:
 
 # --- the chart ------------------------------------------------------------------------------------------------------
 
-HEIGHT, STEP, WIDTH, TOP = 120, 20, 14, 18
+HEIGHT, STEP, WIDTH = 120, 20, 14
 
 
 class Column(NamedTuple):
-    """One bar, in the units of the drawing. `label` stands under some of them."""
+    """One bar, in the units of the drawing."""
 
     x: int
     y: float
     height: float
-    label: str
     words: str
     is_last: bool
 
 
 class Drawing(NamedTuple):
-    """The chart of some days: its columns, where zero is, and what it shows in a sentence."""
+    """The chart of some days: its columns, where zero is, and what it shows in a sentence.
+
+    `labels` are days, evenly spread below it; `most` is what its highest bar comes to.
+    """
 
     columns: list[Column]
     zero: float
@@ -93,19 +96,19 @@ class Drawing(NamedTuple):
     height: int
     title: str
     most: str
+    labels: list[str]
 
 
 def drawn(bars: Sequence[Bar]) -> Drawing:
     """The bars of a chart; days on which more went back than came hang below the line."""
     most, least = max(0, *(bar.cents for bar in bars)), min(0, *(bar.cents for bar in bars))
     scale = HEIGHT / ((most - least) or 1)
-    zero = TOP + most * scale
+    zero = most * scale
     columns = [
         Column(
             turn * STEP + (STEP - WIDTH) // 2,
             round(zero - max(bar.cents, 0) * scale, 1),
             round(abs(bar.cents) * scale, 1),
-            _label(bar.day, turn, len(bars)),
             f"{short_day(bar.day)}: {bar.amount}",
             turn == len(bars) - 1,
         )
@@ -117,9 +120,7 @@ def drawn(bars: Sequence[Bar]) -> Drawing:
         "Received on each day from %(first)s to %(last)s; most on %(best)s, %(amount)s",
         first=first, last=last, best=short_day(best.day), amount=best.amount,
     )  # fmt: skip
-    return Drawing(columns, round(zero, 1), len(bars) * STEP, TOP + HEIGHT + 18, title, best.amount)
-
-
-def _label(day: date, turn: int, count: int) -> str:
-    """Every seventh day back from the last one is named."""
-    return short_day(day) if (count - 1 - turn) % 7 == 0 else ""
+    middle = short_day(bars[len(bars) // 2].day)
+    return Drawing(
+        columns, round(zero, 1), len(bars) * STEP, HEIGHT + 1, title, best.amount, [first, middle, last]
+    )  # fmt: skip
