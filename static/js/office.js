@@ -27,7 +27,7 @@ for (const form of document.querySelectorAll("form[data-find]")) {
       if (made && here) { here.href = made.getAttribute("href"); here.className = made.className; }
       history.replaceState(null, "", address);
     } catch (error) {
-      if (error.name !== "AbortError") count.textContent = form.dataset.away || "We can't search just now. Press Find.";
+      if (error.name !== "AbortError") count.textContent = form.dataset.away;
     }
   };
   field.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(look, 180); });

@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from portal.accounts import end_all_sign_ins
 from portal.cards import CONSENT_VERSION, Consent, SavedCard, keep_card
 from portal.clock import now
 from portal.gateway import CardLook
@@ -79,6 +80,46 @@ def test_dana_finds_people_without_script(story: Story, someone: Someone) -> Non
     dana.page.get_by_role("button", name="Find").click()
     dana.page.get_by_role("link", name="Étienne Gagnon").click()
     expect(dana.page.get_by_role("complementary")).to_contain_text("etienne@example.com")
+
+
+def test_who_was_signed_out_meanwhile_is_asked_to_sign_in_and_comes_back_to_the_search(
+    story: Story, dana: Person
+) -> None:
+    dana.go("/office/patients")
+    story.change(lambda session: end_all_sign_ins(session, story.cast.clerk.id))
+    dana.page.get_by_role("searchbox").press_sequentially("maya")
+    expect(dana.page.get_by_label("Password")).to_be_visible()
+    assert "next=/office/patients" in dana.page.url
+
+
+def test_a_search_that_gets_no_answer_says_so(story: Story, dana: Person, new_page: Pages) -> None:
+    dana.go("/office/patients")
+    new_page.expect_console("net::ERR_FAILED")
+    dana.page.route("**/office/patients?*", lambda route: route.abort())
+    dana.page.get_by_role("searchbox").press_sequentially("maya")
+    expect(dana.page.get_by_role("status")).to_have_text("We can't search just now. Press Find to try again.")
+    dana.page.unroute("**/office/patients?*")
+    dana.page.get_by_role("button", name="Find").click()
+    expect(dana.page.get_by_role("link", name="Maya Lindqvist")).to_be_visible()
+
+
+def test_one_row_menu_is_open_at_a_time_and_escape_closes_it(story: Story, dana: Person) -> None:
+    story.invoice()
+    story.invoice()
+    dana.go("/office/invoices")
+    first, second = dana.page.locator("details.menu").nth(0), dana.page.locator("details.menu").nth(1)
+    first.locator("summary").click()
+    expect(first).to_have_attribute("open", "")
+    second.locator("summary").focus()
+    dana.page.keyboard.press("Enter")
+    expect(second).to_have_attribute("open", "")
+    expect(first).not_to_have_attribute("open", "")
+    dana.page.keyboard.press("Escape")
+    expect(second).not_to_have_attribute("open", "")
+    expect(second.locator("summary")).to_be_focused()
+    first.locator("summary").click()
+    dana.page.get_by_role("heading", level=1).click()
+    expect(first).not_to_have_attribute("open", "")
 
 
 def test_a_new_patient_who_looks_like_somebody_is_pointed_out(story: Story, dana: Person, new_page: Pages) -> None:
@@ -173,7 +214,6 @@ def test_an_adult_alone_lets_a_payer_see_lines(story: Story, dana: Person, someo
 
 def save_cards(story: Story) -> None:
     """Two cards that Maya keeps: one that she saved in the portal, one at the desk."""
-    secret = story.sandbox
     cast, parts = story.cast, story.parts
 
     def save(session: Session) -> None:
@@ -184,7 +224,6 @@ def save_cards(story: Story) -> None:
                 card=CardLook("card", brand=brand, funding="credit", last4=last4, exp_month=8, exp_year=2040),
             )  # fmt: skip
 
-    assert secret
     story.change(save)
 
 

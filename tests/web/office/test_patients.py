@@ -1,5 +1,6 @@
 """Patients' files in the office: finding, adding, changing, payers, and how a person's account stands."""
 
+import gzip
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
+from portal import ROOT
 from portal.audit import AuditEntry, RecordView
 from portal.cards import Consent, SavedCard, keep_card
 from portal.clock import now
@@ -118,6 +120,13 @@ def test_another_page_can_have_a_person_chosen(site: Site, dana: Visitor) -> Non
     for elsewhere in ("https://evil.example/", "//evil.example/", "/login", "javascript:alert(1)"):
         page = dana.get("/office/patients", query_string={"q": "maya", "for": elsewhere})
         assert page.status_code == 200 and "evil" not in page.text and "Choose" not in words(page)
+
+
+def test_the_script_runs_where_it_is_used_and_talks_to_us_alone(site: Site, dana: Visitor) -> None:
+    policy = dana.get("/office/patients").headers["Content-Security-Policy"]
+    assert "script-src 'self'; connect-src 'self'" in policy and "unsafe" not in policy
+    assert "script-src 'none'" in dana.get("/office/patients/new").headers["Content-Security-Policy"]
+    assert len(gzip.compress((ROOT / "static" / "js" / "office.js").read_bytes())) <= 8 * 1024
 
 
 MANY = 100_000
