@@ -228,25 +228,26 @@ def keep_card(
         old.removed_at = now()
     session.flush()
     public_id = token_hex(8)
-    session.add(
-        SavedCard(
-            public_id=public_id,
-            payer_id=payer_id,
-            gateway_id=gateway_id,
-            mode=mode,
-            method_sealed=vault.seal(method_id, _place(public_id)),
-            method_hash=vault.look_up_hash(method_id),
-            brand=card.brand or "",
-            funding=card.funding or "",
-            last4=card.last4 or "",
-            exp_month=card.exp_month or 0,
-            exp_year=card.exp_year or 0,
-            is_usual=usual,
-            consent_version=consent.version,
-            consented_at=consent.at,
-            consented_by=consent.user_id,
-        )
+    kept_now = SavedCard(
+        public_id=public_id,
+        payer_id=payer_id,
+        gateway_id=gateway_id,
+        mode=mode,
+        method_sealed=vault.seal(method_id, _place(public_id)),
+        method_hash=vault.look_up_hash(method_id),
+        brand=card.brand or "",
+        funding=card.funding or "",
+        last4=card.last4 or "",
+        exp_month=card.exp_month or 0,
+        exp_year=card.exp_year or 0,
+        is_usual=usual,
+        consent_version=consent.version,
+        consented_at=consent.at,
+        consented_by=consent.user_id,
     )
+    session.add(kept_now)
+    agreed = f"consent {consent.version}"
+    record(session, "card.saved", _card_words(kept_now), by=consent.user_id, after=agreed, patient_id=payer_id)
     session.flush()
 
 

@@ -151,7 +151,7 @@ def _stop_who_waits(parts: Parts, invoice_id: int, received: DeskPayment, by: in
     One whose outcome is open can't be stopped; nor one whose gateway does not answer. If both go through, the
     payment that comes second opens the overpaid case (`posting.py`).
     """
-    with parts.database.transaction() as session:
+    with Session(parts.database.reading) as session:
         live = live_attempt(session, invoice_id)
         known = session.scalar(select(Payment.id).where(Payment.request_id == received.request_id))
     if live is None or known is not None or _is_at_work(live):

@@ -95,6 +95,10 @@ class Till:
     def say_paid(self) -> None:
         """Have the next page say that the payment went through, where it doesn't say so by itself."""
 
+    def say_others_paid(self) -> None:
+        """Have the next page say that somebody else's payment went through."""
+        flash(_("Somebody else has just paid this invoice. You were not charged."), "ok")
+
     def declined(self, reason: str | None) -> tuple[str, str]:
         """Heading and sentence for a decline."""
         return words.why_declined(reason)
@@ -203,7 +207,7 @@ def answer_to_whoever_waits(till: Till, number: str, attempt: UUID, is_own: bool
         return answer(till, number, outcome)
     if not isinstance(outcome, Paid):
         return jsonify(outcome="refused", reload=True) if wants_json() else redirect(till.form_url(number), 303)
-    flash(_("Somebody else has just paid this invoice. You were not charged."), "ok")
+    till.say_others_paid()
     location = till.paid_url(number, outcome.receipt_number)
     return jsonify(outcome="paid", location=location) if wants_json() else redirect(location, 303)
 

@@ -9,7 +9,7 @@
   const money = new Intl.NumberFormat("en-CA", { style: "currency", currency });
   let newest = 0;
 
-  button.hidden = true;
+  button.closest("p").hidden = true;
   follow();
   amount.addEventListener("input", follow);
   form.addEventListener("change", (event) => {
@@ -32,12 +32,11 @@
   function follow() {
     const found = /^\$?(\d{1,3}(?:,\d{3})+|\d*)(?:\.(\d*))?$/.exec(amount.value.trim());
     const part = (found?.[2] || "").replace(/0+$/, "");
-    if (!found || !(found[1] || found[2]) || part.length > places) return;
-    const cents = Number(found[1].replaceAll(",", "") + part.padEnd(places, "0"));
-    if (!(cents > 0 && cents <= Number(balance))) return;
-    form.dataset.cents = cents;
-    document.getElementById("after").textContent = money.format((balance - cents) / 10 ** places);
-    for (const sum of document.querySelectorAll("[data-sum]")) sum.textContent = " of " + money.format(cents / 10 ** places);
+    const cents = Number((found?.[1] || "").replaceAll(",", "") + part.padEnd(places, "0"));
+    const fits = found && part.length <= places && cents > 0 && cents <= Number(balance);
+    if (fits) form.dataset.cents = cents;
+    document.getElementById("after").textContent = fits ? money.format((balance - cents) / 10 ** places) : "–";
+    form.querySelector("[data-sum]").textContent = fits ? " of " + money.format(cents / 10 ** places) : "";
   }
 
   // Another payer has other cards: fetch the page anew and take its parts, so that nothing else that was typed is lost.
@@ -49,10 +48,11 @@
       const answer = await fetch(form.action, { method: "POST", body });
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       if (turn !== newest) return;
-      for (const id of ["people", "cards", "keeping", "name-part"]) {
-        document.getElementById(id).replaceWith(page.getElementById(id));
-      }
-      if (why === "find") document.querySelector("#people input, #people [tabindex]")?.focus();
+      const focused = document.activeElement.id;
+      const parts = ["people", "cards", "keeping", "name-part"].map((id) => [document.getElementById(id), page.getElementById(id)]);
+      if (!parts.every(([, part]) => part)) throw new Error("another page");
+      for (const [old, part] of parts) old.replaceWith(part);
+      (why === "find" && document.querySelector("#people [type=radio]") || document.getElementById(focused))?.focus();
     } catch {
       button.click();
     }

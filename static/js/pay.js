@@ -166,7 +166,8 @@
     if (text) ids.push(error.id);
     if (ids.length) field.setAttribute("aria-describedby", ids.join(" "));
     else field.removeAttribute("aria-describedby");
-    if (field.form) field.ariaInvalid = text ? "true" : null;
+    if (field.form && text) field.setAttribute("aria-invalid", "true");
+    else field.removeAttribute("aria-invalid");
   }
 
   // One message above the form, read out and focused; the one before it goes.
@@ -222,7 +223,7 @@
       theme: matchMedia("(prefers-color-scheme: dark)").matches ? "night" : "stripe",
       variables: {
         colorPrimary: colour(button, "backgroundColor"),
-        colorBackground: colour(form, "backgroundColor"),
+        colorBackground: colour(frame.closest(".sheet"), "backgroundColor"),
         colorText: colour(form, "color"),
         colorDanger: colour(document.getElementById("card-fields-error"), "color"),
         borderRadius: "8px",

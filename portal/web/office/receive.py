@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from flask import Blueprint, Response, abort, current_app, redirect, render_template, request, url_for
+from flask import Blueprint, Response, abort, current_app, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
@@ -27,6 +27,7 @@ from portal.web.office.receive_form import (
     ReceiveForm,
     by_card,
     checked,
+    chosen_payer,
     empty_form,
     into_the_books,
     page,
@@ -65,6 +66,9 @@ class DeskTill(Till):
 
     def paid_url(self, number: str, receipt_number: str) -> str:
         return url_for("receive.received", number=number, receipt=receipt_number)
+
+    def say_others_paid(self) -> None:
+        flash(_("This is somebody else's payment, which has just gone through. Nothing was charged here."), "ok")
 
     def declined(self, reason: str | None) -> tuple[str, str]:
         return staff_words.why_declined(reason)
@@ -111,7 +115,7 @@ def press(number: str) -> ResponseReturnValue:
     invoice = _receivable(number)
     typed = ReceiveForm()
     if "update" in request.form:
-        return page(invoice, typed, focus=request.form["update"])
+        return _followed(invoice, typed, request.form["update"])
     if not typed.is_whole:
         return _refused(invoice, typed, words.FormUsedUp())
     if invoice.is_void or invoice.balance_cents <= 0:
@@ -131,6 +135,17 @@ def press(number: str) -> ResponseReturnValue:
     if isinstance(outcome, Declined) and not wants_json():
         return page(_receivable(number), typed, message=Message(*TILL.declined(outcome.reason)), status=422)
     return answer(TILL, number, outcome)
+
+
+def _followed(invoice: Payable, typed: ReceiveForm, why: str) -> Response:
+    """The form again, for what was chosen. Another payer begins with their own cards."""
+    if why == "payer":
+        typed.card.data = ""
+    shown = page(invoice, typed, focus=why)
+    payer, _is_known = chosen_payer(typed)
+    if payer is not None and payer.id != invoice.patient_id:
+        note_view(parts().database, who().id, payer.id, "receive payment, as payer")
+    return shown
 
 
 def _take(invoice: Payable, typed: ReceiveForm, received: Received) -> Outcome:
