@@ -19,6 +19,7 @@ from portal.money import format_money
 from portal.parts import Parts
 from portal.payments import words
 from portal.payments.begin import check_shown
+from portal.payments.cases import follow_books
 from portal.payments.outcomes import Paid
 from portal.payments.posting import note_receipt
 from portal.payments.settle import end
@@ -118,7 +119,7 @@ def _recorded(session: Session, invoice_id: int, received: DeskPayment, by: int)
         recorded_by=by,
     )
     session.add(payment)
-    session.flush()
+    follow_books(session, invoice)
     note_receipt(session, invoice, payment)
     return Paid(invoice.number, str(payment.receipt_number))
 

@@ -70,6 +70,10 @@ _REFUSALS: dict[type[Refusal], tuple[LazyString, LazyString]] = {
         _l("This invoice is paid. Nothing was charged just now."),
         _l("There is nothing left to pay on it."),
     ),
+    words.PaymentDisputed: (
+        _l("An earlier payment of this invoice is disputed. Nothing was charged."),
+        _l("The cardholder's bank is deciding about it. Wait for that, or look under View Payments."),
+    ),
     words.AmountChanged: (
         _l("The invoice has changed since this page was opened. Nothing was charged."),
         _l("There is now {amount} left to pay. Check the amount, then press again."),

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from flask import Blueprint, Response, abort, current_app, flash, redirect, render_template, request, url_for
+from flask import Blueprint, Response, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
@@ -48,15 +48,6 @@ from portal.web.paying import refused as say_no
 from portal.web.scope import done_reading, reading
 
 bp = Blueprint("receive", __name__, url_prefix="/office/invoices")
-
-
-@bp.app_template_global()
-def invoice_url(number: str) -> str:
-    """The office's page of one invoice; the list of all of them as long as there is none."""
-    if "search.invoice" not in current_app.view_functions:
-        return url_for("search.invoices")
-    return url_for("search.invoice", number=number)
-
 
 class DeskTill(Till):
     """The front desk."""
