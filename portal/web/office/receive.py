@@ -49,6 +49,7 @@ from portal.web.scope import done_reading, reading
 
 bp = Blueprint("receive", __name__, url_prefix="/office/invoices")
 
+
 class DeskTill(Till):
     """The front desk."""
 
