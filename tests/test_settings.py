@@ -2,13 +2,24 @@
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from portal.db import Database
-from portal.settings import KEYS, BadSetting, UnknownSetting, change_setting, read_settings, unreadable_rows
+from portal.settings import (
+    KEYS,
+    BadSetting,
+    SettingsNotSaved,
+    UnknownSetting,
+    change_setting,
+    change_settings,
+    read_settings,
+    unreadable_rows,
+)
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 
@@ -98,3 +109,32 @@ def test_the_document_lists_every_key_with_its_default() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|", DOCUMENT.read_text(), re.MULTILINE))
     for key, spec in KEYS.items():
         assert rows[key] == (spec.default or "empty"), key
+
+
+def saves(clinic: Database, shown: dict[str, str], wanted: dict[str, str]) -> str:
+    """One administrator presses the button; gives what came of it."""
+    try:
+        with clinic.transaction() as session:
+            change_settings(session, shown, wanted, by=None)
+    except SettingsNotSaved:
+        return "told"
+    return "saved"
+
+
+def test_of_two_at_once_one_is_told_and_nothing_of_either_is_lost(clinic: Database) -> None:
+    for turn in range(5):
+        with clinic.read() as connection:
+            shown = dict(read_settings(connection).values)
+        forms = [
+            {**shown, "clinic_phone": f"250-{turn}", "portal_allow_sign_up": "yes" if turn % 2 else "no"},
+            {**shown, "clinic_phone": f"604-{turn}"},
+            {**shown, "clinic_hue": str(turn)},
+        ]
+        with ThreadPoolExecutor(3) as pool:
+            came = list(pool.map(partial(saves, clinic, shown), forms))
+        assert sorted(came[:2]) == ["saved", "told"], came
+        assert came[2] == "saved"
+        with clinic.read() as connection:
+            stands = read_settings(connection)
+        assert stands.text("clinic_phone") == forms[came.index("saved")]["clinic_phone"]
+        assert stands.number("clinic_hue") == turn

@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from portal.config import Config
 from portal.db import Base
 from portal.gateway.configured import ConfiguredGateway, Credentials, keys_of, signing_secrets
 from portal.gateway.facts import API_VERSION, WEBHOOK_EVENTS
+from portal.gateway.setting_up import GatewayChangedMeanwhile, GatewayWanted, Tools, set_up_gateway
 from portal.gateway.stripe import StripeConnector
 from portal.invariants import broken_invariants
 from portal.sandbox import Sandbox
@@ -424,6 +426,26 @@ def test_two_at_once_do_not_overwrite_each_other(site: Site, marc: Visitor, keys
     assert late.status_code == 409
     assert "Somebody else has changed this gateway meanwhile" in words(late)
     assert (stored(site)[0].name, stored(site)[0].status) == ("Cards", "active")
+
+
+@pytest.mark.promise("O3")
+def test_of_gateways_that_become_default_at_once_one_is(site: Site, keys: Account) -> None:
+    parts = site.parts
+
+    def set_up(number: int) -> str:
+        wanted = GatewayWanted(f"Cards {number}", None, "test", True, True, keys.test_publishable_key,
+                               keys.test_secret_key)  # fmt: skip
+        try:
+            set_up_gateway(Tools(parts.database, parts.vault, parts.connect), f"{number:016x}", wanted, by=None)
+        except GatewayChangedMeanwhile:
+            return "told"
+        return "saved"
+
+    with ThreadPoolExecutor(4) as pool:
+        came = list(pool.map(set_up, range(8)))
+    assert set(came) <= {"saved", "told"} and "saved" in came
+    assert [gateway.is_default for gateway in stored(site)].count(True) == 1
+    assert len(stored(site)) == came.count("saved")
 
 
 def test_unknown_gateways_and_garbage_are_answered_calmly(site: Site, marc: Visitor, keys: Account) -> None:
