@@ -81,12 +81,18 @@ class _Reader:
             stripe_api_base=self._stripe_url("STRIPE_API_BASE", STRIPE_API),
             stripe_js_url=self._stripe_url("STRIPE_JS_URL", STRIPE_JS),
         )
+        self._check_that_nothing_is_written_down()
         if self.problems:
             raise BadConfiguration(self.problems)
         return config
 
     def _wrong(self, name: str, why: str) -> None:
         self.problems.append(f"{name} {why}")
+
+    def _check_that_nothing_is_written_down(self) -> None:
+        """With this the stripe library writes whole answers to the error stream, a webhook's secret among them."""
+        if self._get("STRIPE_LOG") and self.production:
+            self._wrong("STRIPE_LOG", "is set: Stripe's library would write secrets into the log")
 
     def _get(self, name: str) -> str:
         return self.environ.get(name, "").strip()

@@ -72,6 +72,7 @@ def test_development_needs_nothing_and_invents_its_secrets() -> None:
         ("STRIPE_API_BASE", "http://127.0.0.1:12111"),
         ("STRIPE_API_BASE", "https://api.stripe.com.example.com"),
         ("STRIPE_JS_URL", "https://cdn.example.com/stripe.js"),
+        ("STRIPE_LOG", "debug"),
     ],
 )
 def test_each_unsafe_value_stops_production_and_is_named(name: str, value: str) -> None:
