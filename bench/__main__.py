@@ -12,7 +12,7 @@ import psutil
 from sqlalchemy import create_engine, text
 
 from bench.clinics import Clinic, postgresql_clinic, postgresql_database, postgresql_server, sqlite_clinic
-from bench.counts import ROOT, cold_start_s, count_bytes, count_sql
+from bench.counts import ROOT, cold_start_s, count_bytes, count_sql, count_sql_of_the_schedule
 from bench.imports import import_lines_per_min, sqlite_lines_per_min
 from bench.served import Served, served
 from portal.db import make_engine
@@ -43,6 +43,7 @@ GOALS = {
     "sql_invoice_list": Goal(4, "statements"),
     "sql_invoice_page": Goal(4, "statements"),
     "sql_pay_page": Goal(4, "statements"),
+    "sql_schedule_week": Goal(6, "statements"),
     "first_view_gz_bytes": Goal(10_240, "bytes"),
     "own_script_gz_bytes": Goal(4_096, "bytes"),
     "import_lines_per_min": Goal(10_000, "lines a minute, on the slower database", at_least=True),
@@ -89,6 +90,7 @@ def measure(invoices: int, postgresql: bool) -> dict[str, float]:
             found["list_vs_hello_postgresql"] = _on_postgresql(stack, hello, base_url)
             found["import_lines_per_min"] = min(found["import_lines_per_min"], _import_on_postgresql(base_url))
     found |= count_sql(small)
+    found["sql_schedule_week"] = count_sql_of_the_schedule(small)
     found |= count_bytes(small)
     found["cold_start_s"] = cold_start_s(small)
     return found

@@ -13,11 +13,14 @@ from pathlib import Path
 
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Engine, event, text, update
 
 from bench.clinics import PASSWORD, Clinic
 from portal import create_app
+from portal.clinic import Practitioner
+from portal.clock import now
 from portal.parts import Parts
+from portal.people import SignIn
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,10 +40,10 @@ def statements_of(engine: Engine) -> Iterator[list[str]]:
         event.remove(engine, "before_cursor_execute", note)
 
 
-def _client(app: Flask) -> FlaskClient:
+def _client(app: Flask, email: str = "maya@example.com") -> FlaskClient:
     app.config["WTF_CSRF_ENABLED"] = False
     client = app.test_client()
-    client.post("/login", data={"email": "maya@example.com", "password": PASSWORD})
+    client.post("/login", data={"email": email, "password": PASSWORD})
     return client
 
 
@@ -68,6 +71,22 @@ def count_sql(clinic: Clinic) -> dict[str, float]:
         assert answer.status_code == 200, f"{path}: {answer.status_code}"
         counted[name] = float(len(seen))
     return counted
+
+
+def count_sql_of_the_schedule(clinic: Clinic) -> float:
+    """Statements of the week of ten practitioners, all included."""
+    app = create_app(clinic.config)
+    parts: Parts = app.extensions["portal"]
+    with parts.database.transaction() as session:
+        session.add_all(Practitioner(name=f"Practitioner {number}") for number in range(5, 11))
+    client = _client(app, "dana@example.com")
+    with parts.database.transaction() as session:
+        session.execute(update(SignIn).where(SignIn.factor_at.is_(None)).values(factor_at=now()))
+    client.get("/office/schedule")
+    with statements_of(parts.database.engine) as seen:
+        answer = client.get("/office/schedule")
+    assert answer.status_code == 200 and answer.data.count(b"who-dot") == 10, answer.status_code
+    return float(len(seen))
 
 
 def _zipped(body: bytes) -> int:

@@ -25,6 +25,8 @@ from portal.invoices.books import Standing, Status, status_of
 from portal.invoices.tables import Adjustment, Invoice, InvoiceLine, LineTax
 from portal.payments.tables import Payment
 from portal.people import Patient, PayerLink, User
+from portal.schedule import COMPLETED, Appointment, BookedQuarter
+from portal.schedule.times import quarters
 from portal.settings import read_settings
 from portal.vault import Vault
 from tests.makers import count_of, make_patient, make_vault
@@ -140,6 +142,20 @@ def test_there_are_invoices_in_every_state(clinic: Database, vault: Vault) -> No
         assert count_of(session, Adjustment) >= 5
         assert session.scalar(select(func.count()).where(Payment.amount_cents < 0)) == 4
         assert all(invoice.issued_at.date() <= TODAY + timedelta(days=1) for invoice in invoices)
+
+
+def test_the_schedule_is_alive(clinic: Database, vault: Vault) -> None:
+    make(clinic, vault)
+    with clinic.transaction() as session:
+        visits = session.scalars(select(Appointment)).all()
+        days = {visit.starts_at.astimezone(ZONE).date() for visit in visits}
+        assert len([day for day in days if day > TODAY]) >= 5 and min(days) < TODAY
+        tied = set(session.scalars(select(Invoice.appointment_id).where(Invoice.appointment_id.is_not(None))))
+        done = {visit.id for visit in visits if visit.status == COMPLETED}
+        assert done == tied and len(done) >= 5
+        assert len({visit.location_id for visit in visits}) == 2
+        wanted = sum(len(quarters(visit.starts_at, visit.ends_at)) for visit in visits)
+        assert count_of(session, BookedQuarter) == wanted
 
 
 def test_numbers_follow_the_dates_without_a_gap(clinic: Database, vault: Vault) -> None:

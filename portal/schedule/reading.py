@@ -342,6 +342,24 @@ def visit(connection: Connection, key: str) -> Visit | None:
     )
 
 
+def at_the_same_time(connection: Connection, one: Visit) -> list[str]:
+    """The patient's other visits that overlap with this one, in words: not forbidden, but somebody should know."""
+    rows = connection.execute(
+        _ONE.where(
+            _visits.patient_id == one.patient_id,
+            _visits.id != one.id,
+            _visits.status != CANCELLED,
+            _visits.starts_at < one.ends_at,
+            _visits.ends_at > one.starts_at,
+        ).order_by(_visits.starts_at)
+    )
+    return [
+        f"{span(minute_of(row.starts_at, one.zone), minute_of(row.ends_at, one.zone))}, "
+        f"{with_credentials(row.healer, row.credentials)}, {row.location}"
+        for row in rows
+    ]
+
+
 class Time(NamedTuple):
     """A time of a day at which a visit could begin, and who stands in the way."""
 

@@ -200,7 +200,18 @@ def _book(form: Typed) -> ResponseReturnValue:
     told = looking.visit(reading(), visit.public_id)
     assert told is not None, "what was booked is there"
     flash(_("Booked") + "\n" + _in_words(told), "ok")
+    _warn_of_others(told)
     return to_the_block(told.id, told.day, told.location_id)
+
+
+def _warn_of_others(visit: Visit) -> None:
+    """A patient can be in one place only; a clinic that means it (two people treat one patient) is only told."""
+    for other in looking.at_the_same_time(reading(), visit):
+        flash(
+            _("%(patient)s has another visit at that time", patient=visit.patient) + f"\n{other}. "
+            + _("Move or cancel one of the two if that isn't meant."),
+            "warn",
+        )  # fmt: skip
 
 
 def _in_words(visit: Visit) -> str:
@@ -292,6 +303,7 @@ def move_it(public_id: str) -> ResponseReturnValue:
         return _move_page(now_at, replace(form, version=now_at.version), _as_errors(refusal), refusal.status)
     moved = visit_or_404(public_id)
     flash(_("Moved") + "\n" + _in_words(moved), "ok")
+    _warn_of_others(moved)
     return to_the_block(moved.id, moved.day, moved.location_id)
 
 

@@ -194,6 +194,15 @@ def test_the_same_form_twice_books_once(site: Site, dana: Visitor) -> None:
     assert answer.status_code == 409 and "This form has booked a visit already" in words(answer)
 
 
+def test_a_patient_in_two_places_at_once_is_pointed_out(site: Site, dana: Visitor) -> None:
+    priya = site.change(lambda session: make_practitioner(session, "Priya Raman", "PT").id)
+    booked(site, 570, practitioner_id=priya)
+    page = book(site, dana)
+    assert "Booked." in page
+    assert "Maya Lindqvist has another visit at that time. 9:30 to 10:30 am, Priya Raman, PT, Alder Lane." in page
+    assert "another visit" not in book(site, dana, minute=720)
+
+
 def test_a_taken_time_is_refused_with_the_form_kept(site: Site, dana: Visitor) -> None:
     booked(site)
     answer = dana.send(BOOK, fields(site, patient=site.cast.stranger.id, minute=570, note="Hello."))
