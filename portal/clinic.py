@@ -1,9 +1,18 @@
 """The clinic's own facts: its locations, practitioners, services and taxes."""
 
+from flask_babel import lazy_gettext as _l
 from sqlalchemy import CheckConstraint, ForeignKey, String, Text, true
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from portal.db import Base, upsert
+from portal.errors import Refusal
+
+
+class NoLocationYet(Refusal):
+    """What hangs on a location can't be shown before there is one; an administrator adds the first."""
+
+    title = _l("There is no location yet")
+    message = _l("An administrator adds the first one under Settings.")
 
 
 class Location(Base):

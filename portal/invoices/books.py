@@ -46,6 +46,12 @@ class NothingToInvoice(Refusal):
     message = _l("An invoice takes at least one service or product.")
 
 
+class LocationChanged(Refusal):
+    """The currency was changed in Settings meanwhile: the invoice's amounts would mean something else."""
+
+    message = _l("The settings of {name} changed just now. Nothing was invoiced. Please look it over and try again.")
+
+
 class TotalOutOfRange(Refusal):
     """The lines add up to less than nothing, or to more than any invoice here."""
 
@@ -244,15 +250,21 @@ def issue_invoice(
 
 def take_invoice_numbers(session: Session, location: Location, count: int = 1) -> list[str]:
     """The next numbers of the location's run. One statement reads and moves the counter, and keeps its row locked
-    until the transaction ends; a transaction that is rolled back gives its numbers back, so there is no gap."""
-    following = session.execute(
+    until the transaction ends; a transaction that is rolled back gives its numbers back, so there is no gap.
+
+    The letters are those of now, whatever `location` was loaded with. Raises LocationChanged for another currency.
+    """
+    taken = session.execute(
         update(Location)
-        .where(Location.id == location.id)
+        .where(Location.id == location.id, Location.currency == location.currency)
         .values(next_invoice_number=Location.next_invoice_number + count)
-        .returning(Location.next_invoice_number)
+        .returning(Location.next_invoice_number, Location.invoice_prefix)
         .execution_options(synchronize_session=False)
-    ).scalar_one()
-    return [f"{location.invoice_prefix}{number}" for number in range(following - count, following)]
+    ).one_or_none()
+    if taken is None:
+        raise LocationChanged(name=location.name)
+    following, prefix = taken
+    return [f"{prefix}{number}" for number in range(following - count, following)]
 
 
 def take_receipt_numbers(session: Session, count: int = 1) -> list[str]:

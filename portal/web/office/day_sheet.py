@@ -6,10 +6,9 @@ from typing import NamedTuple
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
-from flask_babel import lazy_gettext as _l
 
+from portal.clinic import NoLocationYet
 from portal.clock import now
-from portal.errors import Refusal
 from portal.invoices.reading import local_day, long_day, plain_day, short_day
 from portal.payments.takings import Bar, Place, places, sheet_of
 from portal.permissions import May
@@ -19,13 +18,6 @@ from portal.web.headers import allow_own_scripts
 from portal.web.scope import reading
 
 bp = Blueprint("day_sheet", __name__, url_prefix="/office/day-sheet")
-
-
-class NoLocationYet(Refusal):
-    """A day is a location's day."""
-
-    title = _l("There is no location yet")
-    message = _l("A day sheet is a location's. An administrator adds the first one under Settings.")
 
 
 @bp.get("")

@@ -7,10 +7,10 @@ from typing import Any
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
-from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response
 
 from portal.audit import note_view
+from portal.clinic import NoLocationYet
 from portal.clock import now
 from portal.errors import Refusal
 from portal.invoices.reading import long_day, weekday
@@ -58,13 +58,6 @@ def chosen_place(places: list[Place], asked: int | None) -> Place:
     if not places:
         raise NoLocationYet
     return next((place for place in places if place.id == asked), places[0])
-
-
-class NoLocationYet(Refusal):
-    """A schedule is a location's; an administrator adds the first one."""
-
-    title = _l("There is no location yet")
-    message = _l("The schedule shows a location's hours. An administrator adds the first one under Settings.")
 
 
 @bp.get("/office/schedule")

@@ -11,6 +11,7 @@ from flask_babel import lazy_gettext as _l
 from flask_babel.speaklater import LazyString
 from sqlalchemy import Connection
 
+from portal.clinic import NoLocationYet
 from portal.parts import parts
 from portal.permissions import May
 from portal.setup import first_steps
@@ -21,7 +22,6 @@ from portal.setup import taxes as rates
 from portal.setup.entry import BadEntry, Typed
 from portal.setup.kinds import AS_SHOWN, Kind, Shown
 from portal.web.access import staff_may, who
-from portal.web.office.schedule import NoLocationYet
 from portal.web.scope import done_reading, reading
 
 bp = Blueprint("setup", __name__, url_prefix="/office/settings")

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from portal.audit import AuditEntry
 from portal.clinic import Location, Practitioner, Service, ServiceTax, Tax
+from portal.invoices.books import LocationChanged
 from portal.setup.entry import BadEntry
 from portal.setup.locations import LOCATIONS
 from portal.setup.taxes import parse_rate, rate_in_percent
@@ -187,6 +188,17 @@ def test_nobody_overwrites_unseen_what_somebody_else_saved(site: Site, marc: Vis
     stamp = re.search(r'name="as_shown" value="(\w+)"', answer.text)
     assert stamp and marc.send(path, sent | {"as_shown": stamp[1]}).status_code == 303
     assert rows(site, Location)[0].phone == "2"
+
+
+def test_an_invoice_takes_the_letters_of_now_and_no_other_currency(site: Site) -> None:
+    """Somebody saves the location after it was read for an invoice, and before the invoice has its number."""
+    stale = rows(site, Location)[0]
+    assert (stale.invoice_prefix, stale.currency) == ("", "CAD")
+    site.change(lambda s: s.query(Location).update({"invoice_prefix": "N-"}))
+    assert site.change(lambda s: make_invoice(s, site.cast.maya, location=stale)).number == "N-10001"
+    site.change(lambda s: s.query(Location).update({"currency": "USD"}))
+    with pytest.raises(LocationChanged):
+        site.change(lambda s: make_invoice(s, site.cast.maya, location=stale))
 
 
 @pytest.mark.promise("O17")
