@@ -38,6 +38,7 @@ from portal.accounts import (
     end_sign_in,
     hashed,
 )
+from portal.audit import record
 from portal.clock import now
 from portal.parts import Parts, parts
 from portal.people import PATIENT, User
@@ -67,6 +68,7 @@ def _begin(_app: Flask, user: User) -> None:
 def _password_was_reset(_app: Flask, user: User, **_more: Any) -> None:
     """Whoever knew the old password is out, everywhere."""
     end_all_sign_ins(accounts_session(), user.id)
+    record(accounts_session(), "password.reset", user.name, by=user.id)
 
 
 def _reset_was_asked(_app: Flask, **_more: Any) -> None:

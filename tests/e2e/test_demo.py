@@ -87,6 +87,22 @@ def test_the_demo_shows_the_main_job_and_keeps_what_happened(new_page: Pages, tm
         expect(page.get_by_role("heading", level=1)).to_contain_text("Receipt R-")
         receipt = page.url
 
+        page.get_by_role("button", name="Sign out").click()
+        page.get_by_label("Email").fill("dana@example.com")
+        page.get_by_label("Password").fill(password[1])
+        page.get_by_role("button", name="Sign in").click()
+        note = page.get_by_text("This is a demo account.").inner_text()
+        code = re.search(r"Its code just now is (\d{3} \d{3})\.", note)
+        assert code is not None and "asks shows it" in printed
+        page.get_by_label("Code", exact=True).fill(code[1])
+        page.get_by_role("button", name="Continue").click()
+        expect(page.get_by_text("Dana Whitlock").first).to_be_visible()
+        page.get_by_role("button", name="Sign out").click()
+        page.get_by_label("Email").fill("maya@example.com")
+        page.get_by_label("Password").fill(password[1])
+        page.get_by_role("button", name="Sign in").click()
+        expect(page).to_have_url(re.compile("/invoices$"))
+
         busy = start(port, tmp_path / "other")
         said, _ = busy.communicate(timeout=30)
         assert busy.returncode == 1

@@ -5,7 +5,7 @@ import email
 import email.policy
 import re
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
+from portal.clock import shifted
 from portal.invitations import invite
 from portal.mail import deliver_waiting_mail
 from portal.people import Passkey
@@ -156,6 +157,27 @@ def test_a_passkey_is_added_used_instead_of_a_code_and_removed(
     types_password(marc, "marc@example.com")
     heading(marc.page, "Your six-digit code, please")
     expect(marc.page.get_by_role("button", name="Use a passkey")).to_have_count(0)
+
+
+def test_the_password_is_asked_for_again_and_what_was_entered_goes_on(
+    story: Story, someone: Someone, new_page: Pages
+) -> None:
+    marc = someone("marc@example.com")
+    marc.go("/office/settings")
+    marc.page.locator("#clinic_name").fill("Birch Street Clinic")
+    with shifted(timedelta(minutes=5, seconds=1)):
+        marc.page.get_by_role("button", name="Save settings").click()
+        heading(marc.page, "Your password again, please")
+        check_looks(marc.page)
+        expect(marc.page.get_by_label("Password", exact=True)).to_be_focused()
+        marc.page.get_by_label("Password", exact=True).fill("not his password")
+        new_page.expect_console("422")
+        marc.page.get_by_role("button", name="Continue").click()
+        expect(marc.page.get_by_text("This is not your password.")).to_be_visible()
+        marc.page.get_by_label("Password", exact=True).fill(PASSWORD)
+        marc.page.get_by_role("button", name="Continue").click()
+        expect(marc.page.get_by_text("Saved").first).to_be_visible()
+    expect(marc.page).to_have_title(re.compile("Birch Street Clinic"))
 
 
 # --- invitations and sign-up ----------------------------------------------------------------------------------------

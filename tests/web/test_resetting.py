@@ -10,6 +10,7 @@ from email.message import EmailMessage
 import pytest
 from sqlalchemy import func, select
 
+from portal.audit import AuditEntry
 from portal.clock import shifted
 from portal.mail import deliver_waiting_mail
 from portal.outbox import OutboxMessage
@@ -47,6 +48,9 @@ def test_a_new_password_by_mail(site: Site) -> None:
     assert "Your password is changed. Sign in with it." in choose(maya, link_for(site, maya))
     assert "We don't know this email" in words(site.visitor().sign_in("maya@example.com"))
     assert site.visitor().sign_in("maya@example.com", NEW).location == "/invoices"
+    with site.parts.database.read() as connection:
+        changes = connection.execute(select(AuditEntry.action, AuditEntry.user_id)).all()
+    assert ("password.reset", site.cast.maya_user.id) in [tuple(change) for change in changes]
 
 
 def test_the_mail_is_in_the_clinics_name_and_reads_well_both_ways(site: Site) -> None:

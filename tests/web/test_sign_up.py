@@ -425,8 +425,12 @@ def test_who_may_not_invite_may_not_decide(site: Site, waiting: int, email: str)
 
 
 def test_the_count_follows(site: Site, waiting: int) -> None:
+    dana, liam = site.visitor("dana@example.com"), site.visitor("liam@example.com")
+    assert "Sign-ups that wait for your word: 1" in words(dana.get("/office/patients"))
+    assert "Sign-ups" not in words(liam.get("/office/patients")), "he may not decide"
     with site.parts.database.read() as connection:
         assert waiting_sign_ups(connection) == 1
     approve(site.parts, waiting, patient_id=None, by=site.cast.clerk.id)
     with site.parts.database.read() as connection:
         assert waiting_sign_ups(connection) == 0
+    assert "Sign-ups" not in words(dana.get("/office/patients"))
