@@ -84,6 +84,21 @@ def test_the_first_steps_are_ticked_off_one_by_one(empty: Site, nora: Visitor) -
     assert nora.get("/office/").location != "/office/settings/first-steps"
 
 
+def test_booking_says_what_is_missing_for_it(empty: Site, nora: Visitor) -> None:
+    from tests.web.office.test_setup import PAGES
+
+    for kind, heading in (
+        ("locations", "This clinic has no location yet"),
+        ("practitioners", "Nobody to book with"),
+        ("services", "Nothing to book"),
+    ):
+        nora.get("/office/settings/taxes")
+        assert heading in words(nora.get("/office/schedule/book"))
+        assert nora.send(f"/office/settings/{kind}/new", PAGES[kind]).status_code == 303
+    nora.get("/office/settings/taxes")
+    assert "to book" not in words(nora.get("/office/schedule/book"))
+
+
 def test_a_price_without_a_location_says_what_comes_first(empty: Site, nora: Visitor) -> None:
     assert "Add a location first" in words(nora.get("/office/settings/services/new"))
     assert empty.change(lambda s: s.query(User).count()) == 1
