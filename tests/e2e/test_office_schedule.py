@@ -214,6 +214,27 @@ def test_a_new_price_is_shown_before_anything_is_issued(
     assert invoices(story)[0].owed_cents == 136_50
 
 
+@pytest.mark.promise("O7")
+def test_a_product_is_sold_from_the_patients_file(story: Story, services: dict[str, int], someone: Someone) -> None:
+    assert services
+    dana = someone("dana@example.com", width=320)
+    dana.go(f"/office/patients/{story.cast.maya.id}/accounting")
+    page = dana.page
+    page.get_by_role("link", name="Sell a product").click()
+    expect(page.get_by_text("Maya Lindqvist, a sale without a visit")).to_be_visible()
+    page.get_by_label("Product or service").select_option("Lumbar support cushion, $48.00")
+    page.get_by_role("button", name="Add line").click()
+    assert_accessible(page)
+    page.get_by_label("Price of Lumbar support cushion").fill("40.00")
+    page.get_by_role("button", name="Update the total").click()
+    expect(page.locator(".sum")).to_have_text("CA$44.80")
+    page.get_by_role("button", name="Checkout", exact=True).click()
+    [invoice] = invoices(story)
+    page.wait_for_url(f"**/office/invoices/{invoice.number}/receive")
+    assert (invoice.owed_cents, invoice.appointment_id, invoice.practitioner_id) == (44_80, None, None)
+    story.check_the_books()
+
+
 @pytest.mark.promise("O6")
 def test_a_visit_is_moved_and_cancelled(story: Story, services: dict[str, int], someone: Someone) -> None:
     booked(story, services)
