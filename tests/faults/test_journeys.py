@@ -4,10 +4,11 @@ After every step the books' own rules hold. Once everything is quiet, the books 
 """
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -19,22 +20,31 @@ from portal.errors import Refusal
 from portal.gateway.configured import signing_secrets
 from portal.gateway.stripe import read_event
 from portal.invariants import broken_invariants
-from portal.invoices.books import adjust, void_invoice
+from portal.invoices.books import adjust
 from portal.invoices.tables import Invoice
 from portal.payments.begin import PayForm
+from portal.payments.cases import UNDER_WAY
 from portal.payments.hints import follow_hint
 from portal.payments.outcomes import Declined, Paid
 from portal.payments.settle import settle
 from portal.payments.states import LIVE
+from portal.payments.tables import Payment
+from portal.refunds.asking import RefundForm, give_back, refund
+from portal.refunds.reversing import Reversal, reverse
+from portal.refunds.sweeping import look_now, sweep_refunds
+from portal.refunds.voiding import void
 from portal.sandbox.faults import KINDS
+from portal.sandbox.problems import InvalidRequest
 from portal.webhooks import file_event, handle_waiting_events
 from tests.makers import make_payment
 from tests.payments.stage import HOOK_SECRET, CrashNow, Person, Stage
 from tests.support.databases import Databases
 
 CARDS = ["visa", "visa", "visa_debit", "chargeDeclined", "authenticationRequired", "mastercard_debit",
-         "sandbox_processing", "threeDSecureRequiredChargeDeclined", "sandbox_turns_into_debit"]  # fmt: skip
-CALLS = ["confirmation_tokens.retrieve", "payment_intents.*", "payment_intents.confirm", "customers.create", "*"]
+         "sandbox_processing", "threeDSecureRequiredChargeDeclined", "sandbox_turns_into_debit",
+         "refundFail", "pendingRefund"]  # fmt: skip
+CALLS = ["confirmation_tokens.retrieve", "payment_intents.*", "payment_intents.confirm", "customers.create",
+         "refunds.create", "charges.retrieve", "*"]  # fmt: skip
 # More of them in a night run: PORTAL_JOURNEYS=1000.
 EXAMPLES = int(os.environ.get("PORTAL_JOURNEYS", "15"))
 MINUTES = [0.2, 1, 1, 3, 16, 60 * 25]
@@ -145,6 +155,58 @@ class Journeys(RuleBasedStateMachine):
     @rule()
     def the_worker_sweeps(self) -> None:
         self.stage.sweep()
+        sweep_refunds(self.stage.parts)
+
+    # money that goes back
+
+    def _received(self, which: int) -> Payment | None:
+        received = [one for one in self.stage.payments() if one.nature == "payment"]
+        return received[which % len(received)] if received else None
+
+    @rule(which=st.integers(0, 9), share=st.sampled_from([1, 2, 3]))
+    def the_clerk_reverses(self, which: int, share: int) -> None:
+        payment = self._received(which)
+        if payment is not None:
+            order = Reversal(uuid4(), payment.id, -max(payment.amount_cents // share, 1), "a reason")
+            self._at_the_desk(lambda session: reverse(session, self.stage.invoice_id, order, None))
+
+    @rule(which=st.integers(0, 9), share=st.sampled_from([1, 2, 3]), still_owed=st.booleans())
+    def the_bookkeeper_refunds(self, which: int, share: int, still_owed: bool) -> None:
+        payment = self._received(which)
+        if payment is None:
+            return
+        form = RefundForm(uuid4(), payment.id, max(payment.amount_cents // share, 1), "a reason", still_owed)
+        if payment.charge_id is None:
+            self._at_the_desk(lambda session: give_back(session, self.stage.invoice_id, form, "cash", None))
+            return
+        with suppress(Refusal, CrashNow):
+            refund(self.stage.parts, self.stage.invoice_id, form, None)
+
+    @rule(which=st.integers(0, 9), share=st.sampled_from([1, 2, 3]))
+    def somebody_refunds_in_the_dashboard(self, which: int, share: int) -> None:
+        charges = self.stage.paid_charges()
+        if charges:
+            charge = charges[which % len(charges)]
+            with suppress(InvalidRequest):
+                self.stage.sandbox.refund(charge["id"], max(charge["amount"] // share, 1))
+
+    @rule(which=st.integers(0, 9), fails=st.booleans())
+    def a_refund_ends_at_the_bank(self, which: int, fails: bool) -> None:
+        pending = [one for one in self.stage.sandbox.objects("refund") if fails or one["status"] == "pending"]
+        if pending:
+            name = pending[which % len(pending)]["id"]
+            (self.stage.sandbox.fail_refund if fails else self.stage.sandbox.finish_refund)(name)
+
+    @rule(which=st.integers(0, 9), outcome=st.sampled_from(["won", "lost"]))
+    def a_bank_disputes_or_decides(self, which: int, outcome: Any) -> None:
+        """The cardholder disputes what is left of a charge; where that is under way already, it is decided."""
+        charges = [one for one in self.stage.paid_charges() if self.stage.sandbox.net_cents(one["id"]) > 0]
+        under_way = [one for one in self.stage.sandbox.objects("dispute") if one["status"] not in ("won", "lost")]
+        if under_way:
+            self.stage.sandbox.close_dispute(under_way[0]["id"], outcome)
+        elif charges:
+            charge = charges[which % len(charges)]["id"]
+            self.stage.sandbox.dispute(charge, amount=self.stage.sandbox.net_cents(charge))
 
     # the desk
 
@@ -161,7 +223,9 @@ class Journeys(RuleBasedStateMachine):
 
     @rule()
     def the_clerk_voids(self) -> None:
-        self._at_the_desk(lambda session: void_invoice(session, self.stage.invoice_id, "a reason"))
+        by_hand = {one.id: "cash" for one in self.stage.payments()}
+        with suppress(Refusal, CrashNow):
+            void(self.stage.parts, self.stage.invoice_id, "a reason", by_hand, None)
 
     def _at_the_desk(self, verb: Any) -> None:
         try:
@@ -177,6 +241,7 @@ class Journeys(RuleBasedStateMachine):
         self.until_done.enter_context(shifted(timedelta(minutes=minutes)))
         self.stage.sandbox.advance(minutes * 60)
         self.stage.sweep()
+        sweep_refunds(self.stage.parts)
 
     # what must hold
 
@@ -197,13 +262,15 @@ class Journeys(RuleBasedStateMachine):
             for minutes in (2, 16, 16, 60 * 8, 60 * 8):
                 self.time_passes(minutes)
             assert not [one for one in self.stage.attempts() if one.state in LIVE]
+            look_now(self.stage.parts, self.stage.invoice_id)
             self.stage.check_books()
             self._the_next_payer_gets_on()
 
     def _the_next_payer_gets_on(self) -> None:
         """Nothing that went before blocks the next try (P5)."""
         invoice = self.stage.invoice()
-        if invoice.balance_cents >= 50 and invoice.voided_at is None:
+        disputed = any(case.kind == "dispute" and case.stage in UNDER_WAY for case in self.stage.cases())
+        if invoice.balance_cents >= 50 and invoice.voided_at is None and not disputed:
             assert isinstance(self.stage.press(self.stage.form("visa"), self.stage.sven), Paid)
             assert self.stage.invoice().balance_cents == 0
             self.stage.check_books()

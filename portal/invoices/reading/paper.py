@@ -294,7 +294,7 @@ _STANDING = union_all(
         _nothing(String).label("receipt"),
         _nothing(String).label("brand"),
         _nothing(String).label("last4"),
-        _nothing(Integer).label("reverses"),
+        _nothing(String).label("nature"),
         _nothing(String).label("given_name"),
         _nothing(String).label("family_name"),
     )
@@ -317,7 +317,7 @@ _STANDING = union_all(
         _nothing(String),
         _nothing(String),
         _nothing(String),
-        _nothing(Integer),
+        _nothing(String),
         _nothing(String),
         _nothing(String),
     ).where(_adjustments.invoice_id == bindparam("invoice")),
@@ -337,7 +337,7 @@ _STANDING = union_all(
         payments.receipt_number,
         payments.brand,
         payments.last4,
-        payments.reverses_id,
+        payments.nature,
         _payers.c.given_name,
         _payers.c.family_name,
     )
@@ -421,13 +421,13 @@ def _tax_words(rows: Sequence[Found], currency: str) -> list[TaxLine]:
 
 def _payment_words(row: Found, head: Head) -> Paid:
     label = means_words(row.kind, row.brand, row.last4)
-    if row.cents < 0:
-        label = _("Correction") if row.reverses else _("Refund to %(means)s", means=label)
+    if row.nature != "payment":
+        label = _went_back(row.nature, label, row.kind)
     day = local_day(row.moment, head.zone)
     details = [weekday(day)]
-    if row.kind == "insurance" and row.words:
+    if row.kind == "insurance" and row.words and row.nature == "payment":  # a correction's words are the staff's own
         details.append(row.words)
-    receipt = row.receipt if row.receipt and row.cents > 0 else ""
+    receipt = row.receipt if row.receipt and row.nature == "payment" else ""
     return Paid(
         label,
         ", ".join(details),
@@ -436,6 +436,20 @@ def _payment_words(row: Found, head: Head) -> Paid:
         f"{head.href}/receipts/{quote(receipt, safe='')}" if receipt else "",
         short_day(day),
     )
+
+
+def _went_back(nature: str, means: str, kind: str) -> str:
+    """What happened to money that had been paid, in the patient's words."""
+    words = {
+        "refund": _("Refund to %(means)s", means=means)
+        if kind == "card"
+        else _("Given back: %(means)s", means=means),
+        "refund failed": _("Refund that did not arrive"),
+        "reversal": _("Correction"),
+        "dispute": _("Taken back by the bank"),
+        "reinstatement": _("Returned by the bank"),
+    }
+    return str(words[nature])
 
 
 # --- one receipt ----------------------------------------------------------------------------------------------------
@@ -460,7 +474,7 @@ def receipt_for(connection: Connection, head: Head, receipt_number: str) -> Rece
     """One receipt of an invoice that was loaded for its reader; None where the invoice has no such receipt."""
     rows = connection.execute(_STANDING, {"invoice": head.id}).all()
     posted = [row for row in rows if row.part == _PAYMENT]
-    found = next((row for row in posted if row.receipt == receipt_number and row.cents > 0), None)
+    found = next((row for row in posted if row.receipt == receipt_number and row.nature == "payment"), None)
     if found is None:
         return None
     name = f"{found.given_name} {found.family_name}" if found.given_name else ""
