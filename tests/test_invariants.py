@@ -16,7 +16,7 @@ from portal.invariants import MOST_IDS, Finding, broken_invariants
 from portal.invoices.books import adjust, void_invoice
 from portal.invoices.tables import Invoice
 from portal.payments.states import State
-from portal.payments.tables import Case, Payment
+from portal.payments.tables import Case, Payment, Refund
 from tests.makers import (
     MASSAGE_AND_CUSHION,
     Cast,
@@ -242,6 +242,72 @@ def test_i5_more_went_back_than_the_charge_took(story: Story) -> None:
             session, story.paid, -179_77, "card", receipt_number=None, gateway_id=story.gateway.id, charge_id="ch_1"
         )
     assert seen(broken_invariants(story.clinic)) == {("I5", "ch_1")}
+
+
+def reverse_by_hand(session: Session, story: Story, cents: int = 100_00) -> Payment:
+    """A reversal of money that the gateway took, past every rule of the product."""
+    return make_payment(
+        session, story.paid, -cents, "card", receipt_number=None, nature="reversal", reverses_id=story.card_payment.id
+    )
+
+
+def refund_by_hand(story: Story, cents: int, *, matched: int = 0, state: str = "succeeded") -> Refund:
+    return Refund(
+        payment_id=story.card_payment.id, invoice_id=story.paid.id, gateway_id=story.gateway.id, mode="test",
+        refund_id=f"re_{cents}", amount_cents=cents, matched_cents=matched, state=state, asked_at=now(),
+        next_look_at=now(),
+    )  # fmt: skip
+
+
+def test_i2_a_reversal_whose_refund_nobody_awaits(story: Story) -> None:
+    with story.clinic.transaction() as session:
+        reverse_by_hand(session, story)
+    assert seen(broken_invariants(story.clinic)) == {("I2", str(story.card_payment.id))}
+    with story.clinic.transaction() as session:
+        open_case(session, story.card_payment, 100_00, "refund_expected")
+    assert broken_invariants(story.clinic) == []
+
+
+def test_i2_a_case_that_met_a_refund_which_never_was(story: Story) -> None:
+    with story.clinic.transaction() as session:
+        reverse_by_hand(session, story)
+        open_case(session, story.card_payment, 100_00, "refund_expected")
+    found = story.break_by("UPDATE cases SET matched_cents = 60 WHERE kind = 'refund_expected'")
+    assert seen(found) == {("I2", str(story.card_payment.id))}
+
+
+def test_i2_a_refund_that_is_not_in_the_books(story: Story) -> None:
+    with story.clinic.transaction() as session:
+        session.add(refund_by_hand(story, 40_00))
+    assert seen(broken_invariants(story.clinic)) == {("I2", str(story.card_payment.id))}
+    with story.clinic.transaction() as session:
+        make_payment(
+            session, story.paid, -40_00, "card", receipt_number=None, gateway_id=story.gateway.id, charge_id="ch_1",
+            refund_id="re_4000", reverses_id=story.card_payment.id,
+        )  # fmt: skip
+    assert broken_invariants(story.clinic) == []
+
+
+@pytest.mark.parametrize("state", ["asked", "failed", "canceled"])
+def test_i2_a_refund_that_did_not_go_back_is_not_in_the_books(story: Story, state: str) -> None:
+    with story.clinic.transaction() as session:
+        session.add(refund_by_hand(story, 40_00, state=state))
+    assert broken_invariants(story.clinic) == []
+
+
+def test_i5_more_is_asked_back_than_the_charge_took(story: Story) -> None:
+    with story.clinic.transaction() as session:
+        session.add_all([refund_by_hand(story, 100_00, state="asked"), refund_by_hand(story, 79_77, state="asked")])
+    assert seen(broken_invariants(story.clinic)) == {("I5", str(story.card_payment.id))}
+
+
+def test_i4_what_went_back_counts(story: Story) -> None:
+    with story.clinic.transaction() as session:
+        payment = overpay(session, story)
+        open_case(session, payment, 30_00)
+    found = story.break_by("UPDATE cases SET matched_cents = 500")
+    assert found == []
+    assert seen(story.break_by("UPDATE cases SET matched_cents = 501")) == {("I4", str(story.paid.id))}
 
 
 def test_i5_a_payment_reversed_twice(story: Story) -> None:
