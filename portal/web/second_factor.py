@@ -173,10 +173,11 @@ def _onward() -> str:
 def set_up_page(*, error: str = "", replaces: datetime | None = None) -> ResponseReturnValue:
     """The QR code and the key, and a field for the first code. The own account's page shows it as well."""
     key = _pending_key(replaces)
-    clinic = settings().clinic_name
+    address = second_factor.address_of(key, account=who().email, issuer=settings().clinic_name)
     page = render_template(
         "second_factor/set_up.html",
-        picture=_picture(second_factor.address_of(key, account=who().email, issuer=clinic)),
+        picture=_picture(address),
+        address=address,
         key=second_factor.spelled(key),
         replaces=replaces,
         error=error,

@@ -74,6 +74,7 @@ def test_setting_it_up_shows_recovery_codes_once_and_goes_on(site: Site) -> None
     page = marc.get("/second-factor?next=/office/account")
     assert "Set up your second factor" in words(page) and "<svg" in page.text
     assert "style=" not in page.text
+    assert 'href="otpauth://totp/Alder%20Lane%20Clinic:marc%40example.com?' in page.text
     response = marc.send(
         "/second-factor",
         {"code": code(key=shown_key(page)), "next": "/office/account"},
