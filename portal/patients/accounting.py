@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from flask_babel import gettext as _
+from flask_babel import lazy_gettext as _l
 from sqlalchemy import BigInteger, Connection, Select, cast, func, select, tuple_, union_all
 
 from portal.cards import SavedCard
@@ -165,12 +166,11 @@ class PaymentRow(NamedTuple):
 
 
 _NATURES = {
-    "payment": "",
-    "refund": "Refund",
-    "refund failed": "Refund failed",
-    "reversal": "Correction",
-    "dispute": "Disputed",
-    "reinstatement": "Dispute won",
+    "refund": _l("Refund"),
+    "refund failed": _l("Refund failed"),
+    "reversal": _l("Correction"),
+    "dispute": _l("Disputed"),
+    "reinstatement": _l("Dispute won"),
 }
 
 

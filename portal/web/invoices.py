@@ -2,6 +2,7 @@
 
 from flask import Blueprint, abort, render_template, request
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
 
 from portal.invoices.reading import (
     Head,
@@ -32,10 +33,16 @@ def still_open() -> ResponseReturnValue:
         "invoices/list.html",
         page=open_invoices(reading(), someone.payer, payment_modes(), after),
         totals=counted,
-        others=listed([payee.name for payee in someone.payees]),
+        others=_names([payee.name for payee in someone.payees]),
         greeting=greeting(counted.zone, someone.given_name),
         first=after is None,
     )
+
+
+def _names(payees: list[str], most: int = 6) -> str:
+    """ "Theo and Ingrid"; an employer's hundreds are counted, not listed."""
+    others = [_("%(count)s others", count=len(payees) - most)] if len(payees) > most else []
+    return listed([*payees[:most], *others])
 
 
 @bp.get("/invoices/paid")

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Connection,
     Integer,
     Select,
@@ -119,16 +120,31 @@ _RECEIPT = (
 )
 
 
-@lru_cache(maxsize=64)
+EACH = 40
+"""For so many patients at most, each has a part of the statement that walks the index and stops. An employer may pay
+for hundreds: theirs are read together, for a database takes only so many parts."""
+
+
+def _whose(patients: int) -> list[ColumnElement[bool]]:
+    """Whose invoices each part of a statement for so many patients reads."""
+    if patients > EACH:
+        return [invoices.patient_id.in_(bindparam("patients", expanding=True, type_=Integer))]
+    return [invoices.patient_id == bindparam(f"patient_{place}", type_=Integer) for place in range(patients)]
+
+
+def _values(payer: Payer) -> dict[str, object]:
+    if len(payer.patients) > EACH:
+        return {"patients": payer.patients}
+    return {f"patient_{place}": patient for place, patient in enumerate(payer.patients)}
+
+
+@lru_cache(maxsize=2 * 2 * (EACH + 1))
 def _list_statement(closed: bool, patients: int, after: bool) -> Select[Any]:
-    """The statement for one page of a list of so many patients. Each patient's part walks the index and stops."""
+    """The statement for one page of a list of so many patients."""
     day = invoices.service_on if closed else invoices.due_on
     parts = []
-    for position in range(patients):
-        part = select(*_SHOWN).where(
-            invoices.patient_id == bindparam(f"patient_{position}", type_=Integer),
-            IS_CLOSED if closed else IS_OPEN,
-        )
+    for whose in _whose(patients):
+        part = select(*_SHOWN).where(whose, IS_CLOSED if closed else IS_OPEN)
         if after:
             reached = tuple_(bindparam("day", type_=day.type), bindparam("id", type_=Integer))
             here = tuple_(day, invoices.id)
@@ -184,8 +200,8 @@ def closed_invoices(connection: Connection, payer: Payer, after: Key | None = No
 
 
 def _list(connection: Connection, payer: Payer, after: Key | None, closed: bool) -> Sequence[Found]:
-    statement = _list_statement(closed, len(payer.patients), after is not None)
-    values: dict[str, object] = {f"patient_{i}": patient for i, patient in enumerate(payer.patients)}
+    statement = _list_statement(closed, min(len(payer.patients), EACH + 1), after is not None)
+    values = _values(payer)
     if after is not None:
         values |= {"day": after.day, "id": after.id}
     return connection.execute(statement, values).all()
@@ -248,15 +264,12 @@ class Totals(NamedTuple):
         return phrases_here().opening(self.open_exactly)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=EACH + 1)
 def _totals_statement(patients: int) -> Select[Any]:
     def bounded(condition: Any, *columns: Any) -> Any:
         parts = [
-            select(*columns)
-            .where(invoices.patient_id == bindparam(f"patient_{position}", type_=Integer), condition)
-            .limit(literal_column(str(BOUND)))
-            .subquery()
-            for position in range(patients)
+            select(*columns).where(whose, condition).limit(literal_column(str(BOUND))).subquery()
+            for whose in _whose(patients)
         ]
         return parts[0] if len(parts) == 1 else union_all(*(select(part) for part in parts)).subquery()
 
@@ -274,10 +287,8 @@ def _totals_statement(patients: int) -> Select[Any]:
 
 def totals(connection: Connection, payer: Payer) -> Totals:
     """How many invoices are open and closed, up to the bound, and what the open ones come to."""
-    values = {f"patient_{position}": patient for position, patient in enumerate(payer.patients)}
-    counted, cents, lowest, highest, done, zone = connection.execute(
-        _totals_statement(len(payer.patients)), values
-    ).one()
+    statement = _totals_statement(min(len(payer.patients), EACH + 1))
+    counted, cents, lowest, highest, done, zone = connection.execute(statement, _values(payer)).one()
     whole = counted < BOUND
     return Totals(
         bounded(counted),

@@ -28,7 +28,15 @@ from portal.patients.finding import SHOWN, people_found
 from portal.payments.states import State
 from portal.people import Invitation, Patient, SignUp
 from portal.schedule.tables import Appointment
-from tests.makers import make_attempt, make_gateway, make_invoice, make_patient, make_payment, make_service
+from tests.makers import (
+    make_attempt,
+    make_gateway,
+    make_invoice,
+    make_patient,
+    make_payer_link,
+    make_payment,
+    make_service,
+)
 from tests.web.conftest import Site, Visitor, words
 
 
@@ -479,6 +487,26 @@ def test_a_payer_is_linked_once_and_never_to_themselves(site: Site, dana: Visito
     assert twice.status_code == 409 and "Maya Lindqvist pays for this person already." in words(twice)
     assert link(dana, theo, Patient(id=999_999)).status_code == 404
     assert dana.get(f"/office/patients/{theo.id}/payers/new").location.startswith("/office/patients?for=")
+
+
+@pytest.mark.promise("P9")
+def test_an_employer_pays_for_hundreds(site: Site, dana: Visitor) -> None:
+    def hire(session: Session) -> list[str]:
+        staff = [make_patient(session, f"Given{number}", "Employed") for number in range(600)]
+        for person in staff:
+            make_payer_link(session, site.cast.stranger, person)
+        return [make_invoice(session, person).number for person in staff[::100]]
+
+    numbers = site.change(hire)
+    employer = site.visitor("jonas@example.com")
+    page = employer.get("/invoices")
+    assert "You have six open invoices, $756.00 in all." in words(page)
+    assert all(number in page.text for number in numbers) and "Massage" not in words(page)
+    assert "and 594 others, because you pay for them." in words(page)
+    assert employer.get("/invoices/paid").status_code == employer.get(f"/invoices/{numbers[3]}").status_code == 200
+    account = dana.get(f"/office/patients/{site.cast.stranger.id}/accounting")
+    assert "and 570 more, whose invoices are in their own files" in words(account)
+    assert dana.get(f"/office/patients/{site.cast.stranger.id}").status_code == 200
 
 
 def test_a_payer_who_is_taken_off_sees_nothing_any_more(site: Site, dana: Visitor) -> None:

@@ -6,6 +6,7 @@ from flask import flash, make_response, redirect, render_template, request, url_
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
+from portal.audit import note_view
 from portal.errors import Refusal
 from portal.parts import parts
 from portal.patients.facts import Person, person_on_file, today_at_the_clinic
@@ -48,6 +49,7 @@ def _form(person: Person, payer: Person, refusal: Refusal | None = None) -> Resp
         is_minor=is_minor(person.birth_date, today_at_the_clinic(reading())),
         refusal=refusal,
     )
+    note_view(parts().database, who().id, person.id, "payers")
     return make_response(page, refusal.status if refusal else 200)
 
 
