@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from flask_babel import gettext as _
-from sqlalchemy import Connection, Select, and_, func, or_, select
+from sqlalchemy import Connection, Select, func, select
 from werkzeug.datastructures import MultiDict
 
 from portal.audit import AuditEntry, RecordView
@@ -19,6 +19,8 @@ PAGE = 50
 SYSTEM = "system"
 """Stands for changes that no account made: the command line's and the worker's."""
 LARGEST_ID = 2**31 - 1
+SLACK = 10_000
+"""Ids follow time closely, not strictly: so far around the first and last id of some days rows are looked for."""
 
 
 @dataclass(frozen=True)
@@ -152,16 +154,19 @@ def views_page(connection: Connection, filters: Filters, zone: ZoneInfo) -> Page
 def _rows(
     connection: Connection, statement: Select[Any], columns: Any, filters: Filters, zone: ZoneInfo
 ) -> tuple[Sequence[Any], int | None]:
-    """One page of rows, walked by (moment, id): each page costs the same, however many lie before it."""
+    """One page of rows, walked by id: each page costs the same, however many lie before it, and so does each filter
+    that has an index of its own by id."""
     if filters.since:
-        statement = statement.where(columns.at >= datetime.combine(filters.since, time(), zone))
+        moment = datetime.combine(filters.since, time(), zone)
+        first = connection.scalar(select(columns.id).where(columns.at >= moment).order_by(columns.at).limit(1))
+        statement = statement.where(columns.at >= moment, columns.id > (first or LARGEST_ID) - SLACK)
     if filters.until and filters.until < date.max:
-        statement = statement.where(columns.at < datetime.combine(filters.until + timedelta(days=1), time(), zone))
+        moment = datetime.combine(filters.until + timedelta(days=1), time(), zone)
+        last = connection.scalar(select(columns.id).where(columns.at < moment).order_by(columns.at.desc()).limit(1))
+        statement = statement.where(columns.at < moment, columns.id < (last or 0) + SLACK)
     if filters.before:
-        at = connection.scalar(select(columns.at).where(columns.id == filters.before))
-        if at is not None:
-            statement = statement.where(columns.at <= at, or_(columns.at < at, columns.id < filters.before))
-    rows = connection.execute(statement.order_by(columns.at.desc(), columns.id.desc()).limit(PAGE + 1)).all()
+        statement = statement.where(columns.id < filters.before)
+    rows = connection.execute(statement.order_by(columns.id.desc()).limit(PAGE + 1)).all()
     return rows[:PAGE], rows[PAGE - 1].id if len(rows) > PAGE else None
 
 
@@ -181,7 +186,7 @@ def action_choices(connection: Connection) -> list[tuple[str, str]]:
     first = select(func.min(entry.c.action).label("action")).cte("kinds", recursive=True)
     following = select(func.min(entry.c.action)).where(entry.c.action > first.c.action).scalar_subquery()
     kinds = first.union_all(select(following).where(first.c.action.is_not(None)))
-    found = connection.scalars(select(kinds.c.action).where(and_(kinds.c.action.is_not(None)))).all()
+    found = connection.scalars(select(kinds.c.action).where(kinds.c.action.is_not(None))).all()
     return [("", _("Every kind")), *sorted((action, action_words(action)) for action in found)]
 
 
