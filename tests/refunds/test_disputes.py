@@ -100,3 +100,17 @@ def test_a_disputed_payment_of_a_void_invoice(stage: Stage, desk: Desk) -> None:
     stage.sandbox.close_dispute(dispute["id"], "won")
     desk.looks(paid)
     assert (desk.net, desk.open_cases()) == (ALL, {"refund_pending": ALL})
+
+
+def test_an_older_look_never_takes_back_what_a_newer_one_booked(stage: Stage, desk: Desk) -> None:
+    """It was fetched while the dispute was open; before it is booked, another look finds that it is won."""
+    paid, dispute = disputed(stage, desk)
+
+    def meanwhile() -> None:
+        stage.sandbox.close_dispute(dispute, "won")
+        desk.looks(paid)
+
+    stage.during("look_at_charge", meanwhile, when="after")
+    desk.looks(paid)
+    assert desk.natures() == [("payment", ALL), ("dispute", -ALL), ("reinstatement", ALL)]
+    assert (desk.balance, stage_of_case(stage)) == (0, ("won", False))
