@@ -6,8 +6,9 @@ nothing. (A dispute's case follows the gateway, in `portal/refunds/following.py`
 """
 
 import logging
+from typing import Any
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import ColumnElement, exists, func, select
 from sqlalchemy.orm import Session
 
 from portal.clock import now
@@ -167,7 +168,11 @@ UNDER_WAY = ("inquiry", "open")
 
 def is_disputed(session: Session, invoice_id: int) -> bool:
     """Whether a bank is still looking into a payment of this invoice: no refund, no reminder, no second payment."""
-    under_way = exists().where(
+    return bool(session.scalar(select(dispute_under_way(invoice_id))))
+
+
+def dispute_under_way(invoice_id: Any) -> ColumnElement[bool]:
+    """The same as a part of a statement."""
+    return exists().where(
         Case.invoice_id == invoice_id, Case.kind == "dispute", Case.stage.in_(UNDER_WAY), Case.closed_at.is_(None)
     )
-    return bool(session.scalar(select(under_way)))

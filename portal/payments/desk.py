@@ -19,7 +19,7 @@ from portal.money import format_money
 from portal.parts import Parts
 from portal.payments import words
 from portal.payments.begin import check_shown
-from portal.payments.cases import follow_books
+from portal.payments.cases import follow_books, is_disputed
 from portal.payments.outcomes import Paid
 from portal.payments.posting import note_receipt
 from portal.payments.settle import end
@@ -83,7 +83,8 @@ class DeskPayment:
 def record_payment(parts: Parts, invoice_id: int, received: DeskPayment, by: int) -> Paid:
     """Post a payment that no gateway moves, once however often it is asked for. No money moves here.
 
-    Raises AmountChanged, MoreThanIsLeft, NothingToPay, InvoiceIsVoid, SomebodyIsPaying or FormUsedUp.
+    Raises AmountChanged, MoreThanIsLeft, NothingToPay, InvoiceIsVoid, PaymentDisputed, SomebodyIsPaying or
+    FormUsedUp.
     """
     _stop_who_waits(parts, invoice_id, received, by)
     try:
@@ -99,7 +100,7 @@ def _recorded(session: Session, invoice_id: int, received: DeskPayment, by: int)
     earlier = session.scalars(select(Payment).where(Payment.request_id == received.request_id)).first()
     if earlier is not None:
         return _as_before(invoice, earlier)
-    check_receivable(invoice, received)
+    check_receivable(session, invoice, received)
     live = live_attempt(session, invoice_id)
     if live is not None and not (received.take_over or _is_own_and_waits(live, by)):
         raise words.SomebodyIsPaying
@@ -131,12 +132,14 @@ def _as_before(invoice: Invoice, earlier: Payment) -> Paid:
     return Paid(invoice.number, earlier.receipt_number)
 
 
-def check_receivable(invoice: Invoice, received: DeskPayment) -> None:
+def check_receivable(session: Session, invoice: Invoice, received: DeskPayment) -> None:
     """Whether the invoice, as the form showed it, takes this amount. No payment makes a balance negative (I4)."""
     if invoice.voided_at is not None:
         raise words.InvoiceIsVoid
     if invoice.balance_cents <= 0:
         raise words.NothingToPay
+    if is_disputed(session, invoice.id):
+        raise words.PaymentDisputed
     check_shown(invoice, received.shown_cents, received.shown_currency, received.shown_version)
     assert received.amount_cents > 0, "the form lets no such amount through"
     if received.amount_cents > invoice.balance_cents:

@@ -12,6 +12,7 @@ from portal.clinic import Location, Practitioner
 from portal.clock import now
 from portal.gateway.configured import ConfiguredGateway, Credentials, chosen_gateway
 from portal.invoices.tables import Invoice
+from portal.payments.cases import dispute_under_way
 from portal.payments.states import ENDED, LIVE, State
 from portal.payments.tables import Payment, PaymentAttempt
 from portal.people import Patient, PayerLink, User, folded, pays_for
@@ -49,6 +50,7 @@ class Payable:
     currency: str
     version: int
     is_void: bool
+    is_disputed: bool
     service_on: date
     due_on: date
     patient_id: int
@@ -73,6 +75,7 @@ _INVOICE = (
         Invoice.currency,
         Invoice.version,
         Invoice.voided_at,
+        dispute_under_way(Invoice.id).label("is_disputed"),
         Invoice.service_on,
         Invoice.due_on,
         Invoice.patient_id,
@@ -132,6 +135,7 @@ def _payable(row: Any) -> Payable:
         currency=row.currency,
         version=row.version,
         is_void=row.voided_at is not None,
+        is_disputed=bool(row.is_disputed),
         service_on=row.service_on,
         due_on=row.due_on,
         patient_id=row.patient_id,

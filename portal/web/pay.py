@@ -103,6 +103,8 @@ def _refuse_what_cannot_be_paid(invoice: Payable) -> None:
     if not settings().portal_takes_payments or invoice.gateway_id is None or rehearsal:
         raise words.OnlinePaymentOff(phone=settings().text("clinic_phone"))
     check_chargeable(invoice.balance_cents, invoice.currency, is_void=invoice.is_void)
+    if invoice.is_disputed:
+        raise words.PaymentDisputed
 
 
 @bp.get("/invoices/<number>/pay")

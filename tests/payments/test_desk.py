@@ -14,11 +14,14 @@ from portal.errors import Refusal
 from portal.invoices.books import adjust, void_invoice
 from portal.payments import staff_words, words
 from portal.payments.desk import PAID_BY, DeskPayment, record_payment
+from portal.payments.hints import follow_hint
 from portal.payments.outcomes import Checking, Declined, NeedsAction, Outcome, Paid
 from portal.payments.pay import PayerRef, PayForm, pay
+from portal.payments.reading import receivable
 from portal.payments.settle import settle
 from portal.payments.states import State
 from portal.payments.tables import DESK
+from portal.webhooks import Hint
 from tests.payments.stage import RETURN_URL, Stage
 
 
@@ -396,6 +399,24 @@ def test_nothing_is_received_on_a_paid_or_void_invoice(desk: Desk, stage: Stage)
     with pytest.raises(words.InvoiceIsVoid):
         desk.charge(by_card)
     stage.check_books()
+
+
+@pytest.mark.promise("O8")
+def test_nothing_more_is_received_while_a_bank_looks_into_an_earlier_payment(desk: Desk, stage: Stage) -> None:
+    desk.charge(desk.form(50_00))
+    (payment,) = stage.payments()
+    dispute = stage.sandbox.dispute(str(payment.charge_id))
+    intent = str(stage.attempt().intent_id)
+    follow_hint(stage.parts, Hint(1, stage.gateway_id, "test", "charge.dispute.created", dispute["id"], intent))
+    cash, card = desk.received(20_00), desk.form(20_00)
+    with pytest.raises(words.PaymentDisputed):
+        desk.record(cash)
+    with pytest.raises(words.PaymentDisputed):
+        desk.charge(card)
+    with stage.database.read() as connection:
+        found = receivable(connection, stage.invoice().number)
+    assert found is not None
+    assert found.is_disputed
 
 
 # --- somebody else meanwhile ----------------------------------------------------------------------------------------

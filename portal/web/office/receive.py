@@ -84,12 +84,21 @@ def _receivable(number: str) -> Payable:
 def form(number: str) -> ResponseReturnValue:
     """The form; or a sentence, where there is nothing to receive."""
     invoice = _receivable(number)
-    if invoice.is_void or invoice.balance_cents <= 0:
-        heading, text = staff_words.refused(words.InvoiceIsVoid() if invoice.is_void else words.NothingToPay())
-        return _told(number, heading, text)
+    nothing = _why_nothing(invoice)
+    if nothing is not None:
+        return _told(number, *TILL.refused(nothing))
     shown = page(invoice, empty_form(invoice))
     note_view(parts().database, who().id, invoice.patient_id, "receive payment")
     return shown
+
+
+def _why_nothing(invoice: Payable) -> Refusal | None:
+    """Why no payment of any kind is received on this invoice now; the verbs ask again, under lock."""
+    if invoice.is_void:
+        return words.InvoiceIsVoid()
+    if invoice.balance_cents <= 0:
+        return words.NothingToPay()
+    return words.PaymentDisputed() if invoice.is_disputed else None
 
 
 def _told(number: str, heading: str, text: str, status: int = 200, *, again: bool = False) -> Response:
@@ -110,8 +119,9 @@ def press(number: str) -> ResponseReturnValue:
         return _followed(invoice, typed, request.form["update"])
     if not typed.is_whole:
         return _refused(invoice, typed, words.FormUsedUp())
-    if invoice.is_void or invoice.balance_cents <= 0:
-        return _refused(invoice, typed, words.InvoiceIsVoid() if invoice.is_void else words.NothingToPay())
+    nothing = _why_nothing(invoice)
+    if nothing is not None:
+        return _refused(invoice, typed, nothing)
     received, wrong = checked(typed, invoice)
     if received is None:
         return _wrong(invoice, typed, wrong)
