@@ -280,7 +280,7 @@ def make_usual(parts: Parts, payer_id: int, public_id: str, *, by: int | None) -
             other.is_usual = False
         session.flush()
         card.is_usual = True
-        record(session, "card.made usual", _card_words(card), by=by, patient_id=payer_id)
+        record(session, "card.made_usual", _card_words(card), by=by, patient_id=payer_id)
 
 
 def _kept_card(session: Session, payer_id: int, public_id: str) -> SavedCard:

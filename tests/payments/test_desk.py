@@ -323,7 +323,7 @@ def test_another_card_is_made_the_usual_one(desk: Desk, stage: Stage) -> None:
     make_usual(stage.parts, desk.maya, second.public_id, by=desk.dana)
     make_usual(stage.parts, desk.maya, second.public_id, by=desk.dana)
     assert [one.is_usual for one in kept_cards(stage)] == [False, True]
-    (entry,) = entries(stage, "card.made usual")
+    (entry,) = entries(stage, "card.made_usual")
     assert (entry.subject, entry.user_id, entry.patient_id) == ("American Express ending 0005", desk.dana, desk.maya)
     with pytest.raises(CardNotFound):
         make_usual(stage.parts, stage.cast.second_payer.id, first.public_id, by=desk.dana)
