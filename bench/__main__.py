@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import psutil
 from sqlalchemy import create_engine, text
@@ -14,10 +15,12 @@ from sqlalchemy import create_engine, text
 from bench.clinics import Clinic, postgresql_clinic, postgresql_database, postgresql_server, sqlite_clinic
 from bench.counts import ROOT, cold_start_s, count_bytes, count_sql, count_sql_of_the_schedule
 from bench.imports import import_lines_per_min, sqlite_lines_per_min
+from bench.searches import STAFF, search_paths
 from bench.served import Served, served
 from portal.db import make_engine
 
 ROUNDS = 7
+SEARCHES = 150
 REQUESTS = 1_000  # so many that the clock of the system, which ticks in hundredths of a second, is exact enough
 
 
@@ -40,6 +43,8 @@ GOALS = {
     "list_vs_hello_sqlite": Goal(0.06, "ratio of requests per CPU second", at_least=True),
     "list_vs_hello_postgresql": Goal(0.045, "ratio of requests per CPU second", at_least=True),
     "list_growth_1e3_1e6": Goal(1.25, "ratio of CPU per request"),
+    "search_growth_1e3_1e6": Goal(1.25, "ratio of CPU per request, the worst of nine searches"),
+    "sql_invoice_search": Goal(6, "statements, the most of nine searches"),
     "sql_invoice_list": Goal(4, "statements"),
     "sql_invoice_page": Goal(4, "statements"),
     "sql_pay_page": Goal(4, "statements"),
@@ -84,6 +89,7 @@ def measure(invoices: int, postgresql: bool) -> dict[str, float]:
         found["list_vs_hello_sqlite"] = _list_vs_hello(hello, few, small.sign_in())
         many = stack.enter_context(served("wsgi:app", large.environ))
         found["list_growth_1e3_1e6"] = _growth(few, small, many, large)
+        found["search_growth_1e3_1e6"] = _search_growth(few, small, many, large)
         found["worker_pss_mib"] = _memory(few, small)
         if postgresql:
             base_url = stack.enter_context(postgresql_server())
@@ -100,6 +106,18 @@ def _growth(few: Served, small: Clinic, many: Served, large: Clinic) -> float:
     cookie, other = small.sign_in(), large.sign_in()
     many.get("/invoices", other, 200)
     return ratio(lambda: many.cost_s("/invoices", other, REQUESTS), lambda: few.cost_s("/invoices", cookie, REQUESTS))
+
+
+def _search_growth(few: Served, small: Clinic, many: Served, large: Clinic) -> float:
+    """The worst of all searches, page for page."""
+    cookie, other = small.sign_in(STAFF), large.sign_in(STAFF)
+    ratios = []
+    for here, there in zip(search_paths(small), search_paths(large), strict=True):
+        few.get(here, cookie, 20)
+        many.get(there, other, 20)
+        found = ratio(partial(many.cost_s, there, other, SEARCHES), partial(few.cost_s, here, cookie, SEARCHES))
+        ratios.append(found)
+    return max(ratios)
 
 
 def _memory(portal: Served, clinic: Clinic) -> float:

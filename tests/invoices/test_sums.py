@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from itertools import product
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import event, select, text, update
 from sqlalchemy.orm import Session
 
 from portal.clock import now
@@ -213,3 +213,30 @@ def test_pages_follow_one_another_without_a_gap(clinic: Database, cast: Cast) ->
                 break
             after = read_key(page.following)
     assert len(seen) == len(set(seen)) == 120
+
+
+@pytest.mark.of_database("sqlite")  # PostgreSQL's plan depends on how much there is
+@pytest.mark.parametrize("status", ["", "paid"])
+def test_searches_walk_their_indexes(clinic: Database, cast: Cast, status: str) -> None:
+    """Also where the table of changes is empty, and statistics were taken."""
+    with clinic.transaction() as session:
+        for turn in range(30):
+            make_invoice(session, cast.maya, service_on=FIRST + timedelta(turn))
+    fold_sums(clinic)
+    with clinic.engine.connect() as connection:
+        connection.exec_driver_sql("ANALYZE")
+        connection.commit()
+    sent: list[str] = []
+    event.listen(clinic.engine, "before_cursor_execute", lambda *heard: sent.append(heard[2]))
+    with clinic.read() as connection:
+        for place, who in product((None, cast.location.id), (None, cast.practitioner.id)):
+            search = Narrowing({}, status=status, location_id=place, practitioner_id=who)
+            page_of(connection, search)
+            found_by(connection, search)
+        for statement in list(sent):
+            bound = tuple(["2026-01-01"] * statement.count("?"))
+            steps = [str(row[3]) for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", bound)]
+            of_invoices = [step for step in steps if step.split()[1:2] == ["invoices"]]
+            assert of_invoices and all(
+                "ix_invoices_standing" in step or "INTEGER PRIMARY KEY" in step for step in of_invoices
+            ), steps

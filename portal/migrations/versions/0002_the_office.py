@@ -271,7 +271,7 @@ def keep_standing(on_sqlite: bool) -> None:
     )
     op.execute(
         "CREATE TRIGGER invoices_stand BEFORE INSERT OR UPDATE ON invoices "
-        "FOR EACH ROW EXECUTE FUNCTION invoices_stand()"
+        f"FOR EACH ROW WHEN (NEW.standing IS DISTINCT FROM {stands}) EXECUTE FUNCTION invoices_stand()"
     )
 
 
