@@ -72,7 +72,8 @@ def values_of(search: Narrowing, after: Key | None = None) -> dict[str, object]:
     """What is bound in the statements of a search."""
     return {
         "since": search.since,
-        "until": search.until,
+        # A place in the list bounds the dates, too: SQLite begins its walk at this bound, not at the pair of values.
+        "until": min(search.until, after.day) if after else search.until,
         "location": search.location_id,
         "practitioner": search.practitioner_id,
         "numbers": [search.number, search.number.upper()],
