@@ -464,8 +464,9 @@ def _refund_note(head: Head, entry: Entry, refund: Found) -> Note | None:
         return Note(
             "bad",
             _("A refund of %(amount)s has failed", **words),
-            _("The money of payment %(name)s did not arrive and is back with the clinic. Look at the payment in "
-              "Stripe, ask the patient for another way, and refund it again.", **words),
+            _("The money of payment %(name)s did not arrive and is back with the clinic. Look at the "
+                "payment in Stripe, and refund it again.",
+                **words),
             entry.link, refund.id,
         )  # fmt: skip
     return None
