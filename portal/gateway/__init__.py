@@ -179,14 +179,17 @@ class GatewayRefund:
 
 @dataclass(frozen=True)
 class GatewayDispute:
-    """One dispute of a charge. `stage`: inquiry, open, won or lost; `withdrawn_cents` is what it holds back now."""
+    """One dispute of a charge. `stage`: inquiry, open, won or lost; `withdrawn_cents` is what it holds back now.
+
+    `entries` are the ids of what it took and returned in the gateway's balance, newest first.
+    """
 
     id: str
     stage: str
     amount_cents: int
     withdrawn_cents: int
     reason: str
-    newest_entry: str | None = None
+    entries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -411,7 +411,7 @@ def _dispute(thing: Any) -> GatewayDispute:
         amount_cents=raw["amount"],
         withdrawn_cents=max(taken, 0),
         reason=str(raw.get("reason") or ""),
-        newest_entry=max(entries, key=lambda entry: entry["created"])["id"] if entries else None,
+        entries=tuple(each["id"] for each in sorted(entries, key=lambda each: each["created"], reverse=True)),
     )
 
 

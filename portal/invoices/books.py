@@ -97,6 +97,16 @@ class InvoiceOverpaid(Refusal):
     message = _l("Invoice {number} is overpaid by {over}. Give that back first, then change what is owed.")
 
 
+class SentBefore(Refusal):
+    """The form made another entry already: it was sent before with other details, or its number is made up."""
+
+    title = _l("Nothing was recorded just now, and no money moved")
+    message = _l(
+        "This form was sent before with other details, and that counts. Look at what was recorded; if this is to be "
+        "done as well, press once more."
+    )
+
+
 # --- lines and their taxes (pure) -----------------------------------------------------------------------------------
 
 
@@ -283,18 +293,18 @@ def adjust(
 ) -> Adjustment:
     """Append a credit (negative) or an extra amount owed (positive) to an invoice, with its reason.
 
-    The same `request_id` again gives what it made the first time. Raises ReasonMissing, AlreadyVoid, CreditTooLarge,
-    InvoiceOverpaid or TotalOutOfRange.
+    The same `request_id` again gives what it made the first time. Raises ReasonMissing, SentBefore, AlreadyVoid,
+    CreditTooLarge, InvoiceOverpaid or TotalOutOfRange.
     """
     assert amount_cents != 0, "an adjustment of nothing"
     if not reason.strip():
         raise ReasonMissing
     invoice = locked_invoice(session, invoice_id)
     if request_id is not None:
-        made = session.scalars(
-            select(Adjustment).where(Adjustment.request_id == request_id, Adjustment.invoice_id == invoice_id)
-        ).first()
+        made = session.scalars(select(Adjustment).where(Adjustment.request_id == request_id)).first()
         if made is not None:
+            if (made.invoice_id, made.amount_cents) != (invoice_id, amount_cents):
+                raise SentBefore
             return made
     if invoice.voided_at is not None:
         raise AlreadyVoid(number=invoice.number)

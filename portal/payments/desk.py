@@ -99,7 +99,7 @@ def _recorded(session: Session, invoice_id: int, received: DeskPayment, by: int)
     invoice = locked_invoice(session, invoice_id)
     earlier = session.scalars(select(Payment).where(Payment.request_id == received.request_id)).first()
     if earlier is not None:
-        return _as_before(invoice, earlier)
+        return _as_before(invoice, earlier, received)
     check_receivable(session, invoice, received)
     live = live_attempt(session, invoice_id)
     if live is not None and not (received.take_over or _is_own_and_waits(live, by)):
@@ -125,9 +125,11 @@ def _recorded(session: Session, invoice_id: int, received: DeskPayment, by: int)
     return Paid(invoice.number, str(payment.receipt_number))
 
 
-def _as_before(invoice: Invoice, earlier: Payment) -> Paid:
-    """The same press again: the same receipt."""
-    if earlier.invoice_id != invoice.id or earlier.receipt_number is None:
+def _as_before(invoice: Invoice, earlier: Payment, received: DeskPayment) -> Paid:
+    """The same press again: the same receipt. A form that was sent before with other details is used up."""
+    same = (invoice.id, "payment", received.amount_cents, received.paid_by.kind, received.paid_by.brand)
+    is_same = (earlier.invoice_id, earlier.nature, earlier.amount_cents, earlier.kind, earlier.brand) == same
+    if not is_same or earlier.receipt_number is None:
         raise words.FormUsedUp
     return Paid(invoice.number, earlier.receipt_number)
 

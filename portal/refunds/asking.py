@@ -17,7 +17,7 @@ from portal import audit
 from portal.clock import now
 from portal.gateway import GatewayBusy, GatewayError, GatewayRefusesUs, KeyRefused, RefundOrder
 from portal.gateway.configured import keys_of
-from portal.invoices.books import ReasonMissing, locked_invoice, take_receipt_numbers
+from portal.invoices.books import ReasonMissing, SentBefore, locked_invoice, take_receipt_numbers
 from portal.invoices.tables import Adjustment, Invoice
 from portal.money import format_money
 from portal.parts import Parts
@@ -66,8 +66,8 @@ class RefundForm:
 def refund(parts: Parts, invoice_id: int, form: RefundForm, by: int | None) -> Refund:
     """Give back a payment that the gateway took, or part of it; gives the refund as it stands then.
 
-    Its state is `asked` where the answer was lost: the sweep finds it. Raises ReasonMissing, NotThisInvoice,
-    NotAPayment, BeingDisputed, NothingToRefund, RefundTooLarge or RefundNotPossible.
+    Its state is `asked` where the answer was lost: the sweep finds it. Raises SentBefore, ReasonMissing,
+    NotThisInvoice, NotAPayment, BeingDisputed, NothingToRefund, RefundTooLarge or RefundNotPossible.
     """
     with parts.database.transaction() as session:
         asked = _asked_before(session, form) or _write_down(session, invoice_id, form, by)
@@ -86,9 +86,12 @@ def refund(parts: Parts, invoice_id: int, form: RefundForm, by: int | None) -> R
 
 
 def _asked_before(session: Session, form: RefundForm) -> Refund | None:
-    return session.scalars(
-        select(Refund).where(Refund.request_id == form.request_id, Refund.payment_id == form.payment_id)
-    ).first()
+    asked = session.scalars(select(Refund).where(Refund.request_id == form.request_id)).first()
+    if asked is not None:
+        same = (form.payment_id, form.amount_cents, form.still_owed)
+        if (asked.payment_id, asked.amount_cents, asked.still_owed) != same:
+            raise SentBefore
+    return asked
 
 
 def _write_down(session: Session, invoice_id: int, form: RefundForm, by: int | None) -> Refund:
@@ -228,10 +231,11 @@ def give_back(session: Session, invoice_id: int, form: RefundForm, kind: str, by
     """
     assert kind in KINDS, kind
     invoice = locked_invoice(session, invoice_id)
-    done = session.scalars(
-        select(Payment).where(Payment.request_id == form.request_id, Payment.invoice_id == invoice_id)
-    ).first()
+    done = session.scalars(select(Payment).where(Payment.request_id == form.request_id)).first()
     if done is not None:
+        same = (invoice_id, "refund", form.payment_id, -form.amount_cents, kind)
+        if (done.invoice_id, done.nature, done.reverses_id, done.amount_cents, done.kind) != same:
+            raise SentBefore
         return done
     payment = _refundable(session, invoice, form)
     if payment.charge_id is not None:

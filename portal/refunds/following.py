@@ -8,6 +8,7 @@ changes nothing.
 import logging
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain, zip_longest
 from typing import Any
 
 from sqlalchemy import select
@@ -276,9 +277,11 @@ def _follow_disputes(
     """Book what disputes hold back now, and keep one case about them; several of one charge count together."""
     case = case_of(session, payment.id, "dispute")
     stage = _stage(disputes)
+    at_stake = sum(one.amount_cents for one in disputes if one.stage != "won")
+    amount = min(at_stake or max(one.amount_cents for one in disputes), payment.amount_cents)
     if case is None:
-        amount = min(max(one.amount_cents for one in disputes), payment.amount_cents)
         case = open_case(session, "dispute", payment, amount, disputes[0].reason or "disputed")
+    case.amount_cents = max(case.amount_cents, amount)
     if case.stage != stage:
         audit.record(
             session, f"dispute.{stage}", f"payment {name_of(payment)} of invoice {invoice.number}",
@@ -287,8 +290,14 @@ def _follow_disputes(
         # Once decided against the clinic, the case stays until a person has seen it; won, it is over.
         case.stage, case.closed_at = stage, now() if stage == "won" else None
     withdrawn = sum(one.withdrawn_cents for one in disputes)
-    newest = next((one.newest_entry for one in disputes[::-1] if one.newest_entry), disputes[0].id)
-    _book_withdrawn(session, payment, case, withdrawn, newest)
+    _book_withdrawn(session, payment, case, withdrawn, _newest_entry(session, payment, disputes))
+
+
+def _newest_entry(session: Session, payment: Payment, disputes: tuple[GatewayDispute, ...]) -> str:
+    """What to name a change after: the balance entry that made it. No two rows have the same name."""
+    named = set(session.scalars(select(Payment.refund_id).where(Payment.reverses_id == payment.id)))
+    newest_first = chain.from_iterable(zip_longest(*(one.entries for one in disputes)))
+    return next((entry for entry in newest_first if entry and entry not in named), disputes[0].id)
 
 
 def _stage(disputes: tuple[GatewayDispute, ...]) -> str:
@@ -309,6 +318,8 @@ def _book_withdrawn(session: Session, payment: Payment, case: Case, withdrawn_ce
     )
     change = withdrawn_cents - booked - case.matched_cents
     if change > 0:
+        if case.stage == "lost":
+            case.closed_at = None  # another one was lost since somebody has seen it
         matched = min(change, max(awaited_cents(session, payment), 0), case.amount_cents - case.matched_cents)
         case.matched_cents += matched
         if change > matched:

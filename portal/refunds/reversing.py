@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.clock import now
-from portal.invoices.books import ReasonMissing, locked_invoice, take_receipt_numbers
+from portal.invoices.books import ReasonMissing, SentBefore, locked_invoice, take_receipt_numbers
 from portal.invoices.tables import Invoice
 from portal.money import format_money
 from portal.payments.cases import follow_books
@@ -30,14 +30,15 @@ class Reversal:
 def reverse(session: Session, invoice_id: int, order: Reversal, by: int | None) -> Payment:
     """Take a payment, or part of it, out of the books of its invoice.
 
-    Raises ReasonMissing, AmountNotNegative, NotThisInvoice, NotAPayment, InvoiceIsVoid, BeingDisputed, NothingIsLeft
-    or MoreThanIsLeft. A payment that the gateway took then expects its refund there.
+    Raises SentBefore, ReasonMissing, AmountNotNegative, NotThisInvoice, NotAPayment, InvoiceIsVoid, BeingDisputed,
+    NothingIsLeft or MoreThanIsLeft. A payment that the gateway took then expects its refund there.
     """
     invoice = locked_invoice(session, invoice_id)
-    done = session.scalars(
-        select(Payment).where(Payment.request_id == order.request_id, Payment.invoice_id == invoice_id)
-    ).first()
+    done = session.scalars(select(Payment).where(Payment.request_id == order.request_id)).first()
     if done is not None:
+        same = (invoice_id, "reversal", order.reverses_id, order.amount_cents)
+        if (done.invoice_id, done.nature, done.reverses_id, done.amount_cents) != same:
+            raise SentBefore
         return done
     payment = _reversible(session, invoice, order)
     reversal = Payment(

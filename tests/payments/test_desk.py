@@ -519,3 +519,14 @@ def test_every_reason_tells_staff_first_that_nothing_was_charged(reason: str | N
 
 def test_every_reason_of_the_patients_words_has_one_for_staff() -> None:
     assert set(words._REASONS) == set(staff_words._REASONS)
+
+
+@pytest.mark.promise("O8")
+def test_a_form_that_comes_back_with_other_details_records_nothing(desk: Desk, stage: Stage) -> None:
+    payment = desk.received(50_00)
+    paid = desk.record(payment)
+    for other in (replace(payment, amount_cents=30_00), replace(payment, paid_by=PAID_BY["cheque"])):
+        with pytest.raises(words.FormUsedUp):
+            desk.record(other)
+    assert desk.record(payment) == paid
+    assert [one.amount_cents for one in stage.payments()] == [50_00]

@@ -1,6 +1,6 @@
 """Disputes (F13): what a bank takes back and returns is booked; nothing is refunded meanwhile."""
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -114,3 +114,50 @@ def test_an_older_look_never_takes_back_what_a_newer_one_booked(stage: Stage, de
     desk.looks(paid)
     assert desk.natures() == [("payment", ALL), ("dispute", -ALL), ("reinstatement", ALL)]
     assert (desk.balance, stage_of_case(stage)) == (0, ("won", False))
+
+
+@pytest.mark.parametrize("outcomes", [("won", "lost"), ("lost", "won"), ("lost", "lost"), ("won", "won")])
+@pytest.mark.parametrize("looks_between", [True, False])
+def test_two_disputes_of_one_charge_are_both_booked(
+    stage: Stage, desk: Desk, outcomes: tuple[Literal["won", "lost"], ...], looks_between: bool
+) -> None:
+    paid = desk.card_pays()
+    disputes = []
+    for cents in (50_00, 30_00):
+        disputes.append(str(stage.sandbox.dispute(str(paid.charge_id), amount=cents)["id"]))
+        if looks_between:
+            desk.looks(paid)
+            desk.check()
+    desk.looks(paid)
+    assert desk.balance == 80_00
+    for dispute, outcome in zip(disputes, outcomes, strict=True):
+        stage.sandbox.close_dispute(dispute, outcome)
+        if looks_between:
+            desk.looks(paid)
+    desk.looks(paid)
+    lost = sum(cents for cents, outcome in zip((50_00, 30_00), outcomes, strict=True) if outcome == "lost")
+    assert desk.balance == lost
+    assert stage_of_case(stage) == ("lost" if lost else "won", bool(lost))
+
+
+def test_two_disputes_take_back_what_was_reversed(stage: Stage, desk: Desk) -> None:
+    paid = desk.card_pays()
+    desk.reverses(paid)
+    for cents in (50_00, 76_00):
+        stage.sandbox.dispute(str(paid.charge_id), amount=cents)
+        desk.looks(paid)
+    assert desk.natures() == [("payment", ALL), ("reversal", -ALL)]
+    assert "refund_expected" not in desk.open_cases()
+
+
+def test_a_second_lost_dispute_is_shown_although_the_first_was_seen(stage: Stage, desk: Desk) -> None:
+    paid = desk.card_pays()
+    for cents in (50_00, 30_00):
+        dispute = str(stage.sandbox.dispute(str(paid.charge_id), amount=cents)["id"])
+        stage.sandbox.close_dispute(dispute, "lost")
+        desk.looks(paid)
+        assert stage_of_case(stage) == ("lost", True)
+        with stage.database.transaction() as session:
+            close_dispute(session, stage.invoice_id, stage.cases()[0].id, None)
+        desk.looks(paid)
+        assert stage_of_case(stage) == ("lost", False)

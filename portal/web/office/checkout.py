@@ -44,6 +44,7 @@ from portal.web.scope import reading, settings
 bp = Blueprint("checkout", __name__, url_prefix="/office/checkout")
 
 LONGEST_NOTES = 2000
+LONGEST_KEY = 40
 Errors = list[tuple[str, str]]
 
 
@@ -65,7 +66,7 @@ class Subject:
 
 def _subject(values: Mapping[str, str]) -> Subject:
     """The visit, or the patient, that the address names; 404 for neither."""
-    visit = looking.visit(reading(), values.get("appointment", ""))
+    visit = looking.visit(reading(), typed.words(values.get("appointment"), LONGEST_KEY))
     if visit is not None:
         return Subject(visit.patient_id, visit.patient, visit.patient_email, visit.location_id, visit.currency,
                        visit=visit)  # fmt: skip

@@ -11,7 +11,7 @@ from portal import audit
 from portal.cards import brand_name
 from portal.errors import Refusal
 from portal.gateway import GatewayError
-from portal.invoices.books import ReasonMissing, adjust
+from portal.invoices.books import ReasonMissing, SentBefore, adjust
 from portal.money import parse_amount
 from portal.parts import parts
 from portal.payments.tables import KINDS
@@ -57,6 +57,10 @@ class Typed(dict[str, str]):
             return UUID(self.get("request_id", ""))
         except ValueError:
             abort(400)
+
+    def renewed(self, refusal: Refusal) -> "Typed":
+        """As it is shown again: with a number of its own where that of the form stands for something else."""
+        return Typed({**self, "request_id": str(uuid4())}) if isinstance(refusal, SentBefore) else self
 
     @property
     def reason(self) -> str:
@@ -116,7 +120,8 @@ def record(number: str) -> ResponseReturnValue:
         with parts().database.transaction() as session:
             reversal = reverse(session, head.id, order, who().id)
     except Refusal as refusal:
-        return _view(_invoice(number), typed, [Problem(_field_of(refusal), refusal.text)], refusal.status)
+        problem = Problem(_field_of(refusal), refusal.text)
+        return _view(_invoice(number), typed.renewed(refusal), [problem], refusal.status)
     flash(
         _(
             "Payment %(name)s corrects the books.\nNo money moved, and Stripe was not called.",
@@ -144,6 +149,7 @@ _FIELDS: dict[type[Refusal], str] = {
     words.RefundTooLarge: "amount",
     words.OnlyBooks: "gateway",
     words.PaidByAnother: "paid-by",
+    SentBefore: "amount",
     ReasonMissing: "reason",
 }
 
@@ -285,7 +291,8 @@ def refund_it(number: str, payment_id: int) -> ResponseReturnValue:
     except Refusal as refusal:
         head = _invoice(number)
         problem = Problem(_field_of(refusal, "amount"), refusal.text)
-        return _refund_view(head, _received(head, payment_id), typed, [problem], refusal.status, refusal.heading)
+        entry = _received(head, payment_id)
+        return _refund_view(head, entry, typed.renewed(refusal), [problem], refusal.status, refusal.heading)
     flash(message, look_of_it)
     return _back(head)
 
@@ -392,7 +399,7 @@ def adjust_it(number: str) -> ResponseReturnValue:
             adjust(session, head.id, signed, reason, who(), request_id)
     except Refusal as refusal:
         problem = Problem(_field_of(refusal, "amount"), refusal.text)
-        return _adjust_view(_invoice(number), typed, [problem], refusal.status)
+        return _adjust_view(_invoice(number), typed.renewed(refusal), [problem], refusal.status)
     flash(_("What is owed has changed by %(amount)s.\nNo money moved.", amount=head.money(signed)), "ok")
     return _back(head)
 

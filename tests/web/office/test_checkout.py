@@ -214,7 +214,7 @@ def test_garbage_never_breaks_the_checkout(site: Site, dana: Visitor, name: str)
 
 
 def test_who_is_not_there_is_not_found(site: Site, dana: Visitor) -> None:
-    for query in ("", "?patient=999", "?patient=x", "?appointment=x", "?patient=99999999999"):
+    for query in ("", "?patient=999", "?patient=x", "?appointment=x", "?appointment=%00", "?patient=99999999999"):
         assert dana.get(f"/office/checkout/new{query}").status_code == 404
 
 

@@ -366,3 +366,25 @@ def test_a_credit_sent_twice_is_one(site: Site) -> None:
     for _ in range(2):
         assert adjusts(dana, number, request_id="00000000-0000-4000-8000-000000000002").status_code == 303
     assert site.change(lambda s: list(s.scalars(select(Adjustment.amount_cents)))) == [-26_00]
+
+
+def test_a_form_that_comes_back_with_another_amount_says_so_and_can_be_sent_again(site: Site) -> None:
+    number = invoice(site)
+    marc = site.visitor("marc@example.com")
+    path = f"/office/invoices/{number}/adjust"
+    first = {"request_id": request_id(marc.get(path)), "what": "credit", "amount": "10.00", "reason": "Late."}
+    assert marc.send(path, first).status_code == 303
+    told = marc.send(path, {**first, "amount": "20.00"})
+    assert told.status_code == 409 and "This form was sent before with other details" in words(told)
+    assert marc.send(path, {**first, "amount": "20.00", "request_id": request_id(told)}).status_code == 303
+    found = site.change(lambda session: list(session.scalars(select(Adjustment.amount_cents))))
+    assert found == [-10_00, -20_00]
+
+
+def test_a_forms_number_from_another_invoice_changes_nothing(site: Site) -> None:
+    first, second = invoice(site), invoice(site)
+    marc = site.visitor("marc@example.com")
+    fields = {"what": "credit", "amount": "10.00", "reason": "Late."}
+    fields["request_id"] = request_id(marc.get(f"/office/invoices/{first}/adjust"))
+    assert marc.send(f"/office/invoices/{first}/adjust", fields).status_code == 303
+    assert marc.send(f"/office/invoices/{second}/adjust", fields).status_code == 409
