@@ -239,7 +239,10 @@ def _site(parts: Parts) -> str:
 
 
 def _read(answer: str) -> dict[str, Any]:
-    credential = json.loads(answer[: LONGEST_ANSWER + 1]) if len(answer) <= LONGEST_ANSWER else None
+    try:
+        credential = json.loads(answer) if len(answer) <= LONGEST_ANSWER else None
+    except RecursionError as error:
+        raise PasskeyRefused from error
     if not isinstance(credential, dict):
         raise PasskeyRefused
     return credential

@@ -70,12 +70,15 @@ def refund(parts: Parts, invoice_id: int, form: RefundForm, by: int | None) -> R
     NotThisInvoice, NotAPayment, BeingDisputed, NothingToRefund, RefundTooLarge or RefundNotPossible.
     """
     with parts.database.transaction() as session:
-        asked = _asked_before(session, form) or _write_down(session, invoice_id, form, by)
-        refund_id, is_new = asked.id, asked.state == "asked"
-    if is_new:
+        before = _asked_before(session, form)
+        asked = before or _write_down(session, invoice_id, form, by)
+        refund_id, is_open = asked.id, asked.state == "asked"
+    if is_open:
         try:
-            _ask(parts, refund_id)
+            _ask(parts, refund_id, is_first=before is None)
         except GatewayRefusesUs as error:
+            if before is not None and isinstance(error, KeyRefused):
+                return load(parts, refund_id)
             _follow_quietly(parts, form.payment_id)
             why = KEY_NOT_TAKEN if isinstance(error, KeyRefused) else WHY_NOT.get(error.code, WHY_NOT_ELSE)
             raise words.RefundNotPossible(why=why) from error
@@ -147,15 +150,19 @@ def _refundable(session: Session, invoice: Invoice, form: RefundForm) -> Payment
     return payment
 
 
-def _ask(parts: Parts, refund_id: int) -> None:
-    """Ask the gateway, under the refund's own key. Raises GatewayError; a plain no ends the refund first."""
+def _ask(parts: Parts, refund_id: int, *, is_first: bool = False) -> None:
+    """Ask the gateway, under the refund's own key. Raises GatewayError; a plain no ends the refund first.
+
+    That our key is not taken says nothing about an earlier request, whose answer got lost.
+    """
     asked = load(parts, refund_id)
     place = place_of(parts, asked.payment_id)
     order = RefundOrder(place.charge_id, asked.amount_cents, str(asked.request_id))
     try:
         told = gateway_at(parts, place).refund(order, str(asked.request_id))
     except GatewayRefusesUs as error:
-        _end(parts, refund_id, error.code, None)
+        if is_first or not isinstance(error, KeyRefused):
+            _end(parts, refund_id, error.code, None)
         raise
     with parts.database.transaction() as session:
         session.execute(

@@ -139,6 +139,8 @@ def _follow_refund(
     session: Session, invoice: Invoice, payment: Payment, told: GatewayRefund, place: ChargePlace
 ) -> None:
     refund = _known(session, payment, told) or _made_elsewhere(session, payment, told, place)
+    if refund.refund_id is None and refund.state == "failed":  # it was given up, and is there after all
+        refund.state, refund.needs_person, refund.ended_at = "asked", None, None
     refund.refund_id = told.id
     if AFTER[told.state] <= AFTER[refund.state]:
         return

@@ -4,10 +4,12 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import update
 
 from portal.clock import shifted
+from portal.gateway.configured import store_credentials
 from portal.invoices.books import ReasonMissing
-from portal.payments.tables import Payment
+from portal.payments.tables import Payment, Refund
 from portal.refunds import words
 from portal.refunds.asking import KEY_NOT_TAKEN, NEVER_HEARD, confirm
 from portal.sandbox.faults import Kind
@@ -183,6 +185,36 @@ def test_a_process_that_dies_while_asking_is_taken_up_by_the_sweep(stage: Stage,
         desk.sweeps()
         assert desk.net == ALL - 40_00
     assert stripe_gave_back(stage) == [40_00, 40_00]
+
+
+def test_a_key_that_is_revoked_after_a_lost_answer_says_nothing_about_the_refund(stage: Stage, desk: Desk) -> None:
+    number, paid = uuid4(), desk.card_pays()
+    stage.sandbox.fault("refunds.create", "lost_after")
+    stage.sandbox.fault("charges.retrieve", "lost_before")
+    assert desk.refunds(paid, 40_00, request=number).state == "asked"
+    stage.sandbox.revoke_key(stage.sandbox.secret_key)
+    assert desk.refunds(paid, 40_00, request=number).state == "asked"
+    desk.sweeps(1)
+    with pytest.raises(words.RefundTooLarge):
+        desk.refunds(paid, 100_00)  # it may be on its way, so its money is spoken for
+    token, secret = stage.sandbox.publishable_key, stage.sandbox.add_key("secret")
+    with stage.database.transaction() as session:
+        store_credentials(session, stage.parts.vault, stage.gateway_id, "test", token, secret, "")
+    desk.sweeps(2)
+    assert [one.state for one in desk.refund_rows()] == ["succeeded"]
+    assert (desk.net, stripe_gave_back(stage)) == (ALL - 40_00, [40_00])
+
+
+def test_a_refund_that_was_given_up_is_booked_when_it_is_there_after_all(stage: Stage, desk: Desk) -> None:
+    paid = desk.card_pays()
+    stage.sandbox.fault("refunds.create", "lost_after")
+    stage.sandbox.fault("charges.retrieve", "lost_before")
+    desk.refunds(paid, 40_00)
+    with stage.database.transaction() as session:
+        session.execute(update(Refund).values(state="failed", needs_person=NEVER_HEARD))
+    desk.looks(paid)
+    assert [(one.state, one.needs_person) for one in desk.refund_rows()] == [("succeeded", None)]
+    assert desk.net == ALL - 40_00
 
 
 def test_a_refund_that_stripe_never_heard_of_ends_when_its_key_is_forgotten(stage: Stage, desk: Desk) -> None:

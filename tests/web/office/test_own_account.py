@@ -173,7 +173,7 @@ def test_one_removes_ones_own_passkeys_and_no_others(site: Site, marc: Visitor) 
     "answer",
     ["", "{}", "[]", "null", "x" * 30_000, '{"rawId": 5}', '{"id": "AA", "rawId": "AA", "type": "public-key"}',
      '{"id": "AA", "rawId": "AA", "type": "public-key", "response": {"clientDataJSON": "AA", '
-     '"attestationObject": "AA", "authenticatorData": "AA", "signature": "AA"}}', "\0", '"a"', "[[[["],
+     '"attestationObject": "AA", "authenticatorData": "AA", "signature": "AA"}}', "\0", '"a"', "[[[[", "[" * 15_000],
 )  # fmt: skip
 def test_what_is_no_passkey_does_no_harm(site: Site, marc: Visitor, answer: str) -> None:
     keep_passkey(site, site.cast.administrator.id, b"\0")
