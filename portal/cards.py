@@ -169,7 +169,7 @@ class CardNotFound(Refusal):
 
     status = 404
     title = _l("We can't find that card")
-    message = _l("It may have been removed already. Your cards are listed under Cards.")
+    message = _l("It may have been removed already. Nothing else has changed.")
 
 
 def _place(public_id: str) -> str:

@@ -153,7 +153,7 @@ def _invoice_row(row: Any, names: Names, phrases: Any, today: Today) -> InvoiceR
 
 
 class PaymentRow(NamedTuple):
-    """One row of posted money."""
+    """One row of posted money. `receipt_path`: its receipt's page; money that went back has none."""
 
     day: str
     number: str
@@ -161,6 +161,7 @@ class PaymentRow(NamedTuple):
     means: str
     payer: str
     receipt: str
+    receipt_path: str
     amount: str
     goes_back: bool
 
@@ -194,6 +195,10 @@ def payments_of(connection: Connection, patient_id: int, before: int | None = No
     return Page([_payment_row(row) for row in rows[:PAGE]], following)
 
 
+def _receipt_path(row: Any) -> str:
+    return f"{office_path(row.number)}/received/{quote(row.receipt_number, safe='')}"
+
+
 def _payment_row(row: Any) -> PaymentRow:
     means = means_words(row.kind, row.brand, row.last4)
     nature = _NATURES.get(row.nature, "")
@@ -204,6 +209,7 @@ def _payment_row(row: Any) -> PaymentRow:
         means=f"{nature}, {means}" if nature else means,
         payer=f"{row.given_name} {row.family_name}" if row.given_name else "",
         receipt=row.receipt_number or "",
+        receipt_path=_receipt_path(row) if row.nature == "payment" and row.receipt_number else "",
         amount=format_money(row.amount_cents, row.currency),
         goes_back=row.amount_cents < 0,
     )

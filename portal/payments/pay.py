@@ -119,7 +119,7 @@ def _look(press: _Press, gateway: Gateway, attempt: PaymentAttempt) -> _Card:
     except NoSuchThing as error:
         if press.form.saved_card is not None:
             _give_up(parts, attempt.id, "card_details")
-            raise words.CardDetailsLost from error
+            raise words.SavedCardGone from error
         # A token that this gateway never made, or made long ago: the page shows another gateway than the attempt has.
         _end_quietly(parts, attempt.id)
         raise words.FormOutdated from error
@@ -133,10 +133,10 @@ def _seen(parts: Parts, gateway: Gateway, attempt: PaymentAttempt, form: PayForm
                 connection, parts.vault, form.saved_card, attempt.payer_id, attempt.gateway_id, attempt.mode
             )
         if method is None:
-            raise words.CardDetailsLost
+            raise words.SavedCardGone
         look = gateway.look_at_method(method)
         if look.customer is None or look.customer != customer_of(parts, attempt):
-            raise words.CardDetailsLost
+            raise words.SavedCardGone
         return _Card(look, saves=False, method=method)
     if form.token is None:
         raise words.CardDetailsLost

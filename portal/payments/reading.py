@@ -5,7 +5,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, and_, bindparam, func, or_, select
+from sqlalchemy import Connection, bindparam, select
 
 from portal.cards import SavedCard
 from portal.clinic import Location, Practitioner
@@ -15,7 +15,7 @@ from portal.invoices.tables import Invoice
 from portal.payments.cases import dispute_under_way
 from portal.payments.states import ENDED, LIVE, State
 from portal.payments.tables import Payment, PaymentAttempt
-from portal.people import Patient, PayerLink, User, folded, pays_for
+from portal.people import Patient, PayerLink, User, pays_for
 
 
 @dataclass(frozen=True)
@@ -323,17 +323,6 @@ def person_on_file(connection: Connection, patient_id: int) -> PayerChoice | Non
     """Anybody on file, by id."""
     row = connection.execute(_PERSON.where(Patient.id == patient_id)).first()
     return _choice(row) if row else None
-
-
-def find_people(connection: Connection, text: str, most: int = 8) -> list[PayerChoice]:
-    """People on file whose name has every word of the text, or whose email it is; at most so many, by name."""
-    needles = [part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") for part in folded(text).split()]
-    if not needles:
-        return []
-    by_name = and_(*(Patient.search_key.like(f"%{needle}%", escape="\\") for needle in needles))
-    by_email = func.lower(Patient.email) == text.strip().lower()
-    found = _PERSON.where(or_(by_name, by_email)).order_by(Patient.search_key, Patient.id).limit(most)
-    return [_choice(row) for row in connection.execute(found)]
 
 
 def _choice(row: Any, relation: str = "") -> PayerChoice:

@@ -102,6 +102,10 @@ _REFUSALS: dict[type[Refusal], tuple[LazyString, LazyString]] = {
         _l("Those card details could not be used. Nothing was charged."),
         _l("Enter the card again, or choose another one."),
     ),
+    words.SavedCardGone: (
+        _l("This payer no longer has that card on file. Nothing was charged."),
+        _l("Choose another card, or enter it as a new one."),
+    ),
     words.GatewayDown: (
         _l("The card processor can't be reached just now. Nothing was charged."),
         _l("Try again in a few minutes, take another way to pay, or leave the invoice receivable."),

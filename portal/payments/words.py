@@ -115,6 +115,13 @@ class CardDetailsLost(Refusal):
     message = _l("Please enter the card again, or choose another one.")
 
 
+class SavedCardGone(CardDetailsLost):
+    """The saved card is not, or no longer, one that this payer keeps with this gateway."""
+
+    title = _l("That card is no longer saved. You have not been charged.")
+    message = _l("Choose another card, or enter it as a new one.")
+
+
 class GatewayDown(Refusal):
     """The gateway does not answer, or turns us away, before any money could move."""
 

@@ -117,6 +117,7 @@ class Entry:
     note: str
     rest: Rest | None
     has_charge: bool
+    receipt: str
 
     @property
     def can_be_reversed(self) -> bool:
@@ -351,6 +352,7 @@ def _entry(row: Found, head: Head, names: dict[int, str], links: dict[int, str],
         note=row.note,
         rest=rest,
         has_charge=row.charge_id is not None,
+        receipt=row.receipt_number or "",
     )
 
 

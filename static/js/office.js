@@ -68,7 +68,7 @@ document.addEventListener("keydown", (event) => {
 const KEPT = "focus";
 const keyOf = (form, button) => `${form.getAttribute("action")} ${button?.name || ""} ${button?.value || ""}`;
 document.addEventListener("submit", (event) => {
-  if (event.target.method !== "post") return;
+  if (event.target.method !== "post" || event.defaultPrevented) return; // a page's own script sends it
   sessionStorage.setItem(KEPT, JSON.stringify([location.pathname, keyOf(event.target, event.submitter)]));
 });
 const kept = sessionStorage.getItem(KEPT);
@@ -81,6 +81,13 @@ if (kept && !document.querySelector("[autofocus]")) {
   if (news) news.tabIndex = -1;
   // Not before the browser has gone to the #place in the address, which takes the focus away.
   addEventListener("load", () => setTimeout(() => (same || news)?.focus()));
+}
+
+// --- a week wider than the screen opens at today; an address with a #place says itself where to look ---
+const today = document.querySelector(".scroll > .week > .now");
+if (today && !location.hash) {
+  const hours = today.parentElement.firstElementChild;
+  today.closest(".scroll").scrollLeft += today.getBoundingClientRect().left - hours.getBoundingClientRect().right;
 }
 
 // --- printing: a button that only a script can serve shows itself ---

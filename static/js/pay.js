@@ -172,7 +172,7 @@
 
   // One message above the form, read out and focused; the one before it goes.
   function tell(title, text, links = []) {
-    document.querySelectorAll("main > .note[role]").forEach((note) => note.remove());
+    document.querySelectorAll("main .note[role]").forEach((note) => note.remove());
     const note = document.createElement("div");
     note.className = "note bad";
     note.id = "told";

@@ -96,6 +96,7 @@ def test_an_extra_payment_entered_in_error_is_undone(story: Story, someone: Some
     form.get_by_label("Amount").fill("-100.00")
     form.get_by_role("button", name="Record the reversal").click()
     dana.is_told("No money moved, and Stripe was not called.")
+    expect(form.get_by_role("button", name="Record the reversal")).to_be_focused()
     expect(dana.page.get_by_role("row", name=re.compile("Reverses R-20002"))).to_contain_text("−$100.00")
     expect(dana.page.get_by_role("row", name=re.compile("Net paid"))).to_contain_text("$100.00")
     expect(dana.page.get_by_text("Paid too much")).to_have_count(0)

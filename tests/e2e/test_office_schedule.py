@@ -305,3 +305,27 @@ def test_all_of_it_works_without_script(story: Story, services: dict[str, int], 
     page.get_by_role("link", name="Invoice Appointment").click()
     page.get_by_role("button", name="Checkout", exact=True).click()
     assert invoices(story)[0].appointment_id == visit.id
+
+
+@pytest.mark.promise("O6")
+def test_a_wide_week_opens_at_today(story: Story, someone: Someone) -> None:
+    def hire(session: Session) -> None:
+        for name in ("Priya Raman", "Naomi Okafor", "Grace Whitfield"):
+            make_practitioner(session, name)
+
+    story.change(hire)
+    dana = someone("dana@example.com")
+    dana.go("/office/schedule")
+    today = dana.page.locator(".scroll .day.now")
+    left, room = dana.page.evaluate(
+        "day => [day.getBoundingClientRect().left, day.closest('.scroll').clientWidth]", today.element_handle()
+    )
+    assert 0 <= left < room - today.bounding_box()["width"] + 30  # type: ignore[index]
+
+
+@pytest.mark.promise("O6")
+def test_a_small_screen_with_text_twice_as_large_needs_no_sideways_scrolling(someone: Someone) -> None:
+    dana = someone("dana@example.com", width=320)
+    dana.go("/office/patients")
+    dana.page.evaluate("document.documentElement.style.fontSize = '200%'")
+    assert dana.page.evaluate("document.documentElement.scrollWidth") <= 320

@@ -110,7 +110,7 @@ def test_the_menu_of_a_row_leads_to_what_can_be_done(story: Story, someone: Some
     menu = row(page, month["open"]).locator("details")
     menu.get_by_text(f"Actions for invoice {month['open']}").locator("..").focus()
     page.keyboard.press("Enter")
-    expect(menu.get_by_role("link")).to_have_text(["View", "View Payments", "Void"])
+    expect(menu.get_by_role("link")).to_have_text(["View", "Receive Payment", "View Payments", "Void"])
     expect(row(page, month["void"]).locator("details a")).to_have_text(["View", "View Payments"])
     menu.get_by_role("link", name="View", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_have_text(f"Invoice {month['open']}")

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Integer, String, Text, bindparam, cast, liter
 
 from portal.clinic import Location, Practitioner
 from portal.db import Utc
-from portal.gateway.configured import ConfiguredGateway, chosen_gateway
+from portal.gateway.configured import TEST, ConfiguredGateway, chosen_gateway
 from portal.invoices.reading.columns import (
     LIVE,
     Found,
@@ -297,6 +297,7 @@ _STANDING = union_all(
         _nothing(String).label("nature"),
         _nothing(String).label("given_name"),
         _nothing(String).label("family_name"),
+        _nothing(String).label("mode"),
     )
     .select_from(InvoiceLine.__table__)
     .outerjoin(LineTax.__table__, _line_taxes.line_id == _lines.id)
@@ -314,6 +315,7 @@ _STANDING = union_all(
         _nothing(Integer),
         _nothing(Integer),
         _adjustments.made_at,
+        _nothing(String),
         _nothing(String),
         _nothing(String),
         _nothing(String),
@@ -340,9 +342,11 @@ _STANDING = union_all(
         payments.nature,
         _payers.c.given_name,
         _payers.c.family_name,
+        attempts.mode,
     )
     .select_from(Payment.__table__)
     .outerjoin(_payers, _payers.c.id == payments.payer_id)
+    .outerjoin(PaymentAttempt.__table__, attempts.id == payments.attempt_id)
     .where(payments.invoice_id == bindparam("invoice")),
 ).order_by("part", "place", "id", "tax_place")
 
@@ -457,7 +461,7 @@ def _went_back(nature: str, means: str, kind: str) -> str:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What one payment paid, with the invoice as it stands."""
+    """What one payment paid, with the invoice as it stands. `is_test`: a rehearsal, in which no money moved."""
 
     number: str
     paid: Sum
@@ -468,6 +472,7 @@ class Receipt:
     paper: Paper
     others: list[Paid]
     in_full: bool
+    is_test: bool
 
 
 def receipt_for(connection: Connection, head: Head, receipt_number: str) -> Receipt | None:
@@ -488,4 +493,5 @@ def receipt_for(connection: Connection, head: Head, receipt_number: str) -> Rece
         paper=_paper(rows, head),
         others=[_payment_words(row, head) for row in posted if row is not found],
         in_full=head.balance_cents <= 0 and not head.voided,
+        is_test=found.mode == TEST,
     )

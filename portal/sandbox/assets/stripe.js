@@ -98,7 +98,7 @@
     const frame = frameAt(`/challenge/${id}`, "3D Secure authentication");
     dialog.setAttribute("aria-label", "3D Secure authentication");
     Object.assign(dialog.style, {
-      width: "min(36rem, 100vw)", height: "min(26rem, 100vh)", maxWidth: "100vw", padding: "0", border: "0",
+      width: "min(36rem, 100vw)", height: "min(26rem, 100vh)", maxWidth: "100vw", margin: "auto", padding: "0", border: "0",
     });
     frame.style.height = "100%";
     return new Promise((resolve) => {

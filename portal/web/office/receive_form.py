@@ -14,6 +14,7 @@ from portal.gateway.configured import TEST
 from portal.invoices.reading import large, local_day, long_day, plain_day
 from portal.money import exponent, format_money, parse_amount
 from portal.parts import parts
+from portal.patients.finding import people_found
 from portal.payments import staff_words
 from portal.payments.begin import takes_cards
 from portal.payments.desk import PAID_BY, DeskPayment, PaidBy
@@ -25,7 +26,6 @@ from portal.payments.reading import (
     Payable,
     PayerChoice,
     card_choices,
-    find_people,
     people_who_pay_for,
     person_on_file,
 )
@@ -247,7 +247,7 @@ def page(
         meanwhile=meanwhile(invoice),
         payer=payer,
         payers=_payers(invoice),
-        people=_people(form, payer),
+        found=_people(form, payer),
         paid_by=PAID_BY,
         no_cards=no_cards,
         cards=[_choice(card, invoice) for card in cards],
@@ -291,14 +291,25 @@ def _payers(invoice: Payable) -> list[tuple[str, str]]:
     return [*choices, (SOMEONE_ELSE, _("Someone else on file")), (NOBODY, _("Not named"))]
 
 
-def _people(form: ReceiveForm, payer: PayerChoice | None) -> list[tuple[PayerChoice, str]] | None:
+@dataclass(frozen=True)
+class PeopleFound:
+    """Whom a search for the payer found, each with what tells them from others; `more`: it fits others as well."""
+
+    people: list[tuple[PayerChoice, str]]
+    more: bool
+
+
+def _people(form: ReceiveForm, payer: PayerChoice | None) -> PeopleFound | None:
     """Whom the search found, with whoever is chosen already; None while nobody was looked for."""
     if form.payer.data != SOMEONE_ELSE:
         return None
-    found = find_people(reading(), typed(form.find.data))
+    fits = people_found(reading(), typed(form.find.data))
+    found = [PayerChoice(one.id, one.name, "", one.birth_date, one.email) for one in fits.rows]
     if payer is not None and all(payer.id != person.id for person in found):
         found.insert(0, payer)
-    return [(person, _about(person)) for person in found] if found or form.find.data else None
+    if not found and not form.find.data:
+        return None
+    return PeopleFound([(person, _about(person)) for person in found], fits.more)
 
 
 def _about(person: PayerChoice) -> str:

@@ -23,6 +23,7 @@ from portal.schedule.reading import Place, Visit
 from portal.schedule.times import day_of, week_of
 from portal.web import typed
 from portal.web.access import staff_may, who
+from portal.web.headers import allow_own_scripts
 from portal.web.scope import reading
 
 bp = Blueprint("schedule", __name__)
@@ -74,7 +75,7 @@ def week() -> ResponseReturnValue:
         typed.number(request.args.get("practitioner")) or None,
     )
     grid = looking.grid(reading(), place, view.first, view.days, today=today, keep=view.day, only=view.practitioner)
-    return render_template(
+    page = render_template(
         "office/schedule/week.html",
         view=view,
         grid=grid,
@@ -87,6 +88,7 @@ def week() -> ResponseReturnValue:
         long_day=long_day,
         short=lambda on: f"{on:%a} {on.day}",
     )
+    return allow_own_scripts(page)
 
 
 def _heading(view: View) -> str:

@@ -39,6 +39,7 @@ def invoices() -> ResponseReturnValue:
             caption=caption(search, found.number),
             first=after is None,
             can_void=who().may(May.CORRECT),
+            can_receive=who().may(May.RECEIVE),
         )
     )
 

@@ -388,3 +388,24 @@ def test_a_forms_number_from_another_invoice_changes_nothing(site: Site) -> None
     fields["request_id"] = request_id(marc.get(f"/office/invoices/{first}/adjust"))
     assert marc.send(f"/office/invoices/{first}/adjust", fields).status_code == 303
     assert marc.send(f"/office/invoices/{second}/adjust", fields).status_code == 409
+
+
+# --- where it leads -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.promise("O12")
+def test_the_page_leads_to_the_receipts_the_invoice_and_the_rest(site: Site) -> None:
+    number = invoice(site)
+    pays(site, number, 26_00, "cash")
+    dana = site.visitor("dana@example.com")
+    page = dana.get(f"/office/invoices/{number}/payments")
+    receipt = re.search(rf'href="(/office/invoices/{number}/received/[^"]+)"', page.text)
+    assert receipt is not None
+    assert "Paid by Cash" in words(dana.get(receipt[1]))
+    assert f'href="/office/invoices/{number}"' in page.text
+    assert f'href="/office/patients/{site.cast.maya.id}/accounting"' in page.text
+    assert "Receive the rest, $100.00" in words(page)
+    accounting = dana.get(f"/office/patients/{site.cast.maya.id}/accounting").text
+    assert f'href="{receipt[1]}"' in accounting
+    pays(site, number, 100_00, "cash")
+    assert "Receive the rest" not in words(dana.get(f"/office/invoices/{number}/payments"))

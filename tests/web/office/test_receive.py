@@ -12,6 +12,8 @@ from werkzeug.test import TestResponse
 
 from portal import create_app
 from portal.audit import AuditEntry, RecordView
+from portal.cards import remove_card
+from portal.clock import now
 from portal.config import Config
 from portal.gateway.configured import ConfiguredGateway
 from portal.gateway.stripe import StripeConnector
@@ -19,8 +21,10 @@ from portal.invariants import broken_invariants
 from portal.invoices.books import void_invoice
 from portal.invoices.tables import Invoice
 from portal.parts import Parts
+from portal.patients.finding import SHOWN
 from portal.payments.states import State
 from portal.payments.tables import Payment, PaymentAttempt
+from portal.people import Patient
 from portal.sandbox import Sandbox
 from tests.makers import make_attempt, make_gateway, make_invoice, make_location, make_payment
 from tests.web.conftest import Site, Visitor, words
@@ -34,6 +38,7 @@ class Desk:
     def __init__(self, site: Site, sandbox: Sandbox) -> None:
         self.site = site
         self.sandbox = sandbox
+        self.parts: Parts = site.app.extensions["portal"]
         self.number = self.invoice()
         self.dana = site.visitor("dana@example.com")
 
@@ -258,6 +263,19 @@ def test_no_card_is_processed_without_one(desk: Desk) -> None:
 
 
 @pytest.mark.promise("O9")
+def test_a_card_that_was_removed_meanwhile_is_said_to_be_gone(desk: Desk) -> None:
+    desk.press(save="y", amount="26.00")
+    [card] = re.findall(
+        r'class="saved" type="radio" name="card" id="card-1" value="(\w+)"', desk.dana.get(desk.path()).text
+    )
+    remove_card(desk.parts, desk.site.cast.maya.id, card, by=desk.site.cast.clerk.id)
+    gone = words(desk.send(card=card, amount="10.00"))
+    assert "This payer no longer has that card on file. Nothing was charged." in gone
+    assert "Choose another card, or enter it as a new one." in gone
+    assert desk.taken == 26_00
+
+
+@pytest.mark.promise("O9")
 def test_another_persons_saved_card_is_refused(desk: Desk) -> None:
     desk.press(save="y", amount="26.00")
     fields = desk.form()
@@ -268,10 +286,22 @@ def test_another_persons_saved_card_is_refused(desk: Desk) -> None:
     assert card is not None
     theirs = desk.send(card=card[1], payer=str(desk.site.cast.stranger.id), amount="10.00")
     assert theirs.status_code == 422
-    assert "Those card details could not be used. Nothing was charged." in words(theirs)
+    assert "This payer no longer has that card on file. Nothing was charged." in words(theirs)
     assert desk.taken == 26_00
     assert desk.send(card=card[1], amount="10.00").status_code == 303
     assert desk.taken == 36_00
+
+
+# --- the receipt ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.promise("O3")
+def test_the_receipt_of_a_rehearsed_payment_says_that_no_money_moved(desk: Desk) -> None:
+    rehearsed = "Test mode: this payment was a rehearsal. No money moved"
+    card = desk.press(amount="26.00")["location"]
+    assert rehearsed in words(desk.dana.get(card))
+    cash = desk.send(paid_by="cash", amount="10.00").headers["Location"]
+    assert rehearsed not in words(desk.dana.get(cash))
 
 
 # --- payers ---------------------------------------------------------------------------------------------------------
@@ -304,6 +334,30 @@ def test_somebody_else_is_found_without_script(desk: Desk, text: str) -> None:
     assert [one.payer_id for one in desk.payments()] == [desk.site.cast.stranger.id]
 
 
+@pytest.mark.promise("O8")
+@pytest.mark.parametrize("text", ["250 555 0177", "0177", "P-{id}"])
+def test_the_payer_is_found_by_phone_and_by_number(desk: Desk, text: str) -> None:
+    jonas = desk.site.cast.stranger
+
+    def call(session: Session) -> None:
+        session.merge(jonas).phone = "(250) 555-0177"
+
+    desk.site.change(call)
+    assert "Jonas Weber" in words(desk.send(update="find", payer="other", find=text.format(id=jonas.id)))
+
+
+@pytest.mark.promise("O8")
+def test_a_search_that_fits_too_many_asks_for_more(desk: Desk) -> None:
+    def crowd(session: Session) -> None:
+        session.add_all(
+            Patient(given_name=f"Ann {turn}", family_name="Weberling", created_at=now()) for turn in range(SHOWN)
+        )
+
+    desk.site.change(crowd)
+    assert "More people fit." in words(desk.send(update="find", payer="other", find="weber"))
+    assert "More people fit." not in words(desk.send(update="find", payer="other", find="jonas"))
+
+
 @pytest.mark.parametrize("text", ["%", "_", "\\", "\0", "nobody at all", " ", "x" * 5000])
 def test_a_search_that_finds_nobody_says_so(desk: Desk, text: str) -> None:
     page = desk.send(update="find", payer="other", find=text)
@@ -314,7 +368,7 @@ def test_a_search_that_finds_nobody_says_so(desk: Desk, text: str) -> None:
 @pytest.mark.promise("O8")
 def test_a_payer_may_stay_unnamed_and_keeps_no_card_then(desk: Desk) -> None:
     shown = desk.send(update="payer", payer="nobody")
-    assert "A card is kept for a payer with a name only." in words(shown)
+    assert "To save a card, choose the payer first: it belongs to them." in words(shown)
     assert 'name="save"' not in shown.text
     assert desk.press(payer="nobody", amount="26.00")["outcome"] == "paid"
     refused = desk.press(payer="nobody", amount="26.00", save="y")
