@@ -111,3 +111,4 @@ def test_the_front_desk_sees_no_settings(story: Story, someone: Someone, new_pag
     expect(dana.page.get_by_role("link", name="Settings")).to_have_count(0)
     dana.go("/office/settings")
     expect(dana.page.get_by_role("heading", level=1)).to_contain_text("isn't for your account")
+    expect(dana.page.get_by_text("Your role, front desk, doesn't include this.")).to_be_visible()
