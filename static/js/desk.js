@@ -51,7 +51,14 @@
       const focused = document.activeElement.id;
       const parts = ["people", "cards", "keeping", "name-part"].map((id) => [document.getElementById(id), page.getElementById(id)]);
       if (!parts.every(([, part]) => part)) throw new Error("another page");
-      for (const [old, part] of parts) old.replaceWith(part);
+      for (const [old, part] of parts) {
+        // What was typed since the request went out stays.
+        for (const field of old.querySelectorAll("input[type=search], input[type=text]")) {
+          const again = field.value !== body.get(field.name) && field.id && part.querySelector(`#${field.id}`);
+          if (again) again.value = field.value;
+        }
+        old.replaceWith(part);
+      }
       (why === "find" && document.querySelector("#people [type=radio]") || document.getElementById(focused))?.focus();
     } catch {
       button.click();

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.e2e.conftest import ASKS_FOR_3D_SECURE, DEBIT_MASTERCARD, MASTERCARD, NO_MONEY, VISA, Person, Story
 from tests.support.axe import assert_accessible
@@ -280,6 +280,21 @@ def test_someone_else_on_file_is_found_and_pays(story: Story, dana: Clerk) -> No
     dana.sees_received("$100.00")
     assert [one.payer_id for one in story.payments(number)] == [story.cast.stranger.id]
     story.check_the_books()
+
+
+def test_what_is_typed_while_the_page_catches_up_stays(story: Story, dana: Clerk) -> None:
+    dana.opens(story.invoice())
+    held: list[Route] = []
+    dana.page.route("**/receive", lambda route: held.append(route))  # noqa: PLW0108  it is marked, and a method can't be
+    with dana.page.expect_request("**/receive"):
+        dana.chooses("Payer", "Someone else on file")
+    dana.page.get_by_label("Find the payer").fill("web")
+    dana.page.get_by_label("Name on the card").fill("J. Weber")
+    with dana.page.expect_response("**/receive"):
+        held[0].continue_()
+    dana.page.wait_for_timeout(300)
+    expect(dana.page.get_by_label("Find the payer")).to_have_value("web")
+    expect(dana.page.get_by_label("Name on the card")).to_have_value("J. Weber")
 
 
 @pytest.mark.promise("O8")
