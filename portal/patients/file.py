@@ -81,12 +81,13 @@ def add_patient(
         with database.transaction() as session:
             made = session.scalar(_made_by(request_id))
             return made if made is not None else _add(session, details, request_id, by, another_person)
-    except IntegrityError:
+    except (IntegrityError, LooksLikeSomebody):
+        # The same press at the same moment may have put them on file just now: then that is who they look like.
         with database.read() as connection:
             made = connection.scalar(_made_by(request_id))
         if made is None:
             raise
-        return made  # the same press, at the same moment
+        return made
 
 
 def _made_by(request_id: UUID) -> Select[int]:
