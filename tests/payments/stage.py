@@ -225,8 +225,12 @@ class Stage:
     def form(self, card: str | None = "visa", *, saves: bool = False, **also: Any) -> PayForm:
         """A filled-in form. With `saved_card` no card is typed."""
         invoice = self.invoice(also.pop("invoice_id", None))
-        typed = None if also.get("saved_card") or card is None else self.token(card, saves=saves)
-        form = PayForm(uuid4(), invoice.balance_cents, invoice.currency, token=typed, save_card=saves)
+        shown = int(also.pop("shown_cents", invoice.balance_cents))
+        # The fields are made for the amount shown. A page with nothing to pay has none: who posts there all the
+        # same brings a token that was made elsewhere.
+        typed_for = shown if shown > 0 else 50
+        typed = None if also.get("saved_card") or card is None else self.token(card, saves=saves, cents=typed_for)
+        form = PayForm(uuid4(), shown, invoice.currency, token=typed, save_card=saves)
         return replace(form, **also)
 
     def press(self, form: PayForm, by: Person | None = None, invoice_id: int | None = None) -> Outcome:
