@@ -1,7 +1,6 @@
 """What every answer says about itself: which sources a page may use, who may frame it, how long it may be kept."""
 
 import logging
-from typing import TypeVar
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, request
@@ -32,8 +31,6 @@ _ALWAYS = [
 ]
 _HSTS = ("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
 
-Answer = TypeVar("Answer", str, Response)
-
 access_log = logging.getLogger("portal.access")
 
 
@@ -43,10 +40,9 @@ def allow_gateway_scripts(response: Response) -> Response:
     return response
 
 
-def allow_own_scripts(answer: Answer) -> Answer:
-    """Let this page run our own scripts, which fetch from here alone: `allow_own_scripts(render_template(…))`."""
+def allow_own_scripts() -> None:
+    """Let this page run our own scripts, which fetch from here alone. The template's `script()` asks for it."""
     g.own_scripts = True
-    return answer
 
 
 def _origin(url: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from flask import Flask, session, url_for
+from flask import Flask, current_app, session, url_for
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from flask_wtf.csrf import generate_csrf
@@ -15,6 +15,7 @@ from markupsafe import Markup
 from portal.people import STAFF_ROLES
 from portal.permissions import May
 from portal.settings import Settings
+from portal.web.headers import allow_own_scripts
 from portal.web.scope import person, settings
 
 OFFICE_ROOMS = (
@@ -157,6 +158,13 @@ def csrf_token() -> str:
     return str(_tokens(raw)) if raw else str(generate_csrf())
 
 
+def script(name: str) -> Markup:
+    """One of our own scripts in a page's head; the page's policy lets it run."""
+    allow_own_scripts()
+    static = current_app.jinja_env.globals["static"]
+    return Markup('<script src="{}" defer></script>').format(static(f"js/{name}.js"))  # type: ignore[operator]  # ours
+
+
 def typed(text: str | None) -> str:
     """What somebody typed, fit to stand in the field again."""
     return "".join(filter(str.isprintable, text or ""))[:300]
@@ -170,7 +178,7 @@ def init(app: Flask) -> None:
     environment.add_extension(ConstantPhrases)
     environment.filters["typed"] = typed
     environment.globals.update(_framing(app))
-    environment.globals.update(ROLE_WORDS=ROLE_WORDS, csrf_token=csrf_token, _=phrase, room="")
+    environment.globals.update(ROLE_WORDS=ROLE_WORDS, csrf_token=csrf_token, script=script, _=phrase, room="")
     environment.globals.update(MAY=May.__members__, OFFICE_ROOMS=OFFICE_ROOMS, SETTINGS_PAGES=SETTINGS_PAGES)
     flasks_own = app.template_context_processors[None][:1]
     app.template_context_processors[None] = [*flasks_own, _page_words]

@@ -17,7 +17,6 @@ from portal.second_factor import SetUpMeanwhile, WrongCode
 from portal.vault import CannotOpen
 from portal.web import limits
 from portal.web.access import SECOND_FACTOR, half_signed_in, is_own_path, who
-from portal.web.headers import allow_own_scripts
 from portal.web.scope import done_reading, reading, settings
 
 bp = Blueprint("second_factor", __name__, url_prefix=SECOND_FACTOR)
@@ -136,8 +135,7 @@ def _asking_page(error: str = "") -> ResponseReturnValue:
         demo=f"{demo[:3]} {demo[3:]}" if demo else "",
         has_passkeys=has_passkeys,
     )
-    response = make_response(page, 422 if error else 200)
-    return allow_own_scripts(response) if has_passkeys else response
+    return make_response(page, 422 if error else 200)
 
 
 def _recovery_page(error: str = "") -> ResponseReturnValue:

@@ -14,7 +14,6 @@ from portal.payments.takings import Bar, Place, places, sheet_of
 from portal.permissions import May
 from portal.web import typed
 from portal.web.access import staff_may
-from portal.web.headers import allow_own_scripts
 from portal.web.scope import reading
 
 bp = Blueprint("day_sheet", __name__, url_prefix="/office/day-sheet")
@@ -51,7 +50,7 @@ def page() -> ResponseReturnValue:
         drawings=[drawn(taken.bars) for taken in sheet.takings],
         plain_day=plain_day,
     )
-    return allow_own_scripts(page)
+    return page
 
 
 def _named(where: Sequence[Place]) -> str:

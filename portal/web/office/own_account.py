@@ -13,7 +13,6 @@ from portal.audit import record
 from portal.parts import parts
 from portal.web.access import fresh_staff_only, staff_only, who
 from portal.web.confirming import password_error
-from portal.web.headers import allow_own_scripts
 from portal.web.office.changes import LANGUAGE, clinic_zone
 from portal.web.scope import done_reading, reading, settings
 from portal.web.second_factor import factor_set_up_at, keep_codes, set_up_page, set_up_with
@@ -127,7 +126,7 @@ def new_passkey() -> ResponseReturnValue:
     """A name for the passkey, and the button that makes it."""
     if passkeys.site_of(parts().config) is None:
         return redirect(url_for(".page"), 303)
-    return allow_own_scripts(make_response(render_template("own_account/new_passkey.html")))
+    return make_response(render_template("own_account/new_passkey.html"))
 
 
 @bp.post("/passkeys/options")

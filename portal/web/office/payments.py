@@ -24,7 +24,6 @@ from portal.refunds.reversing import Reversal, reverse
 from portal.refunds.sweeping import look_now
 from portal.refunds.voiding import void
 from portal.web.access import staff_may, who
-from portal.web.headers import allow_own_scripts
 from portal.web.scope import done_reading, reading
 
 bp = Blueprint("payments", __name__, url_prefix="/office/invoices")
@@ -171,7 +170,7 @@ def _view(head: Head, typed: Typed, problems: list[Problem], status: int = 200) 
         paid_by=_paid_by(shown),
         may=who().may,
     )
-    return allow_own_scripts(make_response(html, status))
+    return make_response(html, status)
 
 
 def _paid_by(shown: PaymentsPage) -> list[tuple[str, str]]:

@@ -21,7 +21,7 @@ from portal.permissions import May
 from portal.web.access import staff_may, who
 from portal.web.asking import wants_json
 from portal.web.errors import refused as answer_refusal
-from portal.web.headers import allow_gateway_scripts, allow_own_scripts
+from portal.web.headers import allow_gateway_scripts
 from portal.web.office.receive_form import (
     Received,
     ReceiveForm,
@@ -246,7 +246,7 @@ def received(number: str, receipt: str) -> ResponseReturnValue:
     found = receipt_for(reading(), head, receipt) or abort(404)
     html = render_template("office/receive/received.html", invoice=invoice, receipt=found, head=head)
     note_view(parts().database, who().id, invoice.patient_id, "receipt")
-    return allow_own_scripts(html)
+    return html
 
 
 @bp.errorhandler(Refusal)

@@ -23,7 +23,6 @@ from portal.schedule.reading import Place, Visit
 from portal.schedule.times import day_of, week_of
 from portal.web import typed
 from portal.web.access import staff_may, who
-from portal.web.headers import allow_own_scripts
 from portal.web.scope import reading
 
 bp = Blueprint("schedule", __name__)
@@ -88,7 +87,7 @@ def week() -> ResponseReturnValue:
         long_day=long_day,
         short=lambda on: f"{on:%a} {on.day}",
     )
-    return allow_own_scripts(page)
+    return page
 
 
 def _heading(view: View) -> str:

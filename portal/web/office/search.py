@@ -12,7 +12,6 @@ from portal.invoices.search.export import MOST_IN_A_WORKBOOK, TooManyForAWorkboo
 from portal.parts import parts
 from portal.permissions import May
 from portal.web.access import staff_may, who
-from portal.web.headers import allow_own_scripts
 from portal.web.scope import reading
 
 bp = Blueprint("search", __name__, url_prefix="/office/invoices")
@@ -28,19 +27,17 @@ def invoices() -> ResponseReturnValue:
     search = narrowed(reading(), request.args, known)
     after = read_key(request.args.get("after", ""))
     found = found_by(reading(), search)
-    return allow_own_scripts(
-        render_template(
-            "office/search/list.html",
-            search=search,
-            known=known,
-            statuses=STATUSES,
-            page=page_of(reading(), search, after),
-            found=found,
-            caption=caption(search, found.number),
-            first=after is None,
-            can_void=who().may(May.CORRECT),
-            can_receive=who().may(May.RECEIVE),
-        )
+    return render_template(
+        "office/search/list.html",
+        search=search,
+        known=known,
+        statuses=STATUSES,
+        page=page_of(reading(), search, after),
+        found=found,
+        caption=caption(search, found.number),
+        first=after is None,
+        can_void=who().may(May.CORRECT),
+        can_receive=who().may(May.RECEIVE),
     )
 
 
@@ -78,13 +75,11 @@ def invoice(number: str) -> ResponseReturnValue:
     paper = paper_for(reading(), head)
     story = story_of(reading(), head.id, head.currency, head.zone)
     note_view(parts().database, who().id, head.patient_id, "invoice")
-    return allow_own_scripts(
-        render_template(
-            "office/search/invoice.html",
-            head=head,
-            paper=paper,
-            story=story,
-            can_void=who().may(May.CORRECT) and not head.voided,
-            can_receive=who().may(May.RECEIVE) and head.balance_cents > 0 and not head.voided and not head.is_checked,
-        )
+    return render_template(
+        "office/search/invoice.html",
+        head=head,
+        paper=paper,
+        story=story,
+        can_void=who().may(May.CORRECT) and not head.voided,
+        can_receive=who().may(May.RECEIVE) and head.balance_cents > 0 and not head.voided and not head.is_checked,
     )
