@@ -312,7 +312,7 @@ class Mails(MailUtil):
         token = words.get("reset_token")
         event = sha256(token.encode()).hexdigest()[:40] if token else uuid4().hex
         # The link is built on the configured address, never on the Host header, which the asker chooses.
-        link = {"link": self._link(token)} if token else {}
+        link: dict[str, Any] = {"link": self._link(token)} if token else {}
         queue_mail(self._session(), self._vault, kind, f"{kind}:{event}", user.email, name=user.name, **link)
 
     def normalize(self, email: str) -> str:

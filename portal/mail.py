@@ -24,7 +24,7 @@ from portal.clock import now
 from portal.config import Config
 from portal.outbox import Letter, claim_letter, mark_failed, mark_sent
 from portal.parts import Parts
-from portal.settings import Settings, read_settings
+from portal.settings import LETTERS, Settings, read_settings
 
 TIMEOUT_S = 20
 
@@ -99,6 +99,8 @@ def written(letter: Letter, settings: Settings, mail_url: str, base_url: str) ->
         "clinic_address": settings.text("clinic_address"),
         "clinic_phone": settings.text("clinic_phone"),
         "clinic_email": settings.text("clinic_email"),
+        "clinic_hue": settings.text("clinic_hue"),
+        "own_note": settings.text(f"email_note_{letter.kind}") if letter.kind in LETTERS else "",
         "base_url": base_url,
     }
     try:

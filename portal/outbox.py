@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Index, String, Text, select, text, update
+from sqlalchemy import ForeignKey, Index, String, Text, select, text, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from portal.clock import now
@@ -32,6 +32,10 @@ class OutboxMessage(Base):
         Index("ix_outbox_waiting", "next_try_at",
               sqlite_where=text("sent_at IS NULL AND failed_at IS NULL"),
               postgresql_where=text("sent_at IS NULL AND failed_at IS NULL")),
+        Index("ix_outbox_invoice", "invoice_id",
+              sqlite_where=text("invoice_id IS NOT NULL"), postgresql_where=text("invoice_id IS NOT NULL")),
+        Index("ix_outbox_patient", "patient_id",
+              sqlite_where=text("patient_id IS NOT NULL"), postgresql_where=text("patient_id IS NOT NULL")),
     )  # fmt: skip
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -46,6 +50,24 @@ class OutboxMessage(Base):
     sent_at: Mapped[datetime | None] = mapped_column(Utc)
     failed_at: Mapped[datetime | None] = mapped_column(Utc)
     last_error: Mapped[str | None] = mapped_column(Text)
+    # What it is about, and which member of staff asked for it; for the office to read (E4).
+    invoice_id: Mapped[int | None] = mapped_column(ForeignKey("invoices.id"))
+    patient_id: Mapped[int | None] = mapped_column(ForeignKey("patients.id"))
+    queued_by: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    # Tries of which we never learned how they ended: the only ones after which a mail may have gone out twice.
+    unanswered: Mapped[int] = mapped_column(default=0, server_default="0")
+
+
+@dataclass(frozen=True)
+class About:
+    """What a mail is about, by ids, and who of the staff asked for it."""
+
+    invoice_id: int | None = None
+    patient_id: int | None = None
+    queued_by: int | None = None
+
+
+NOTHING = About()
 
 
 @dataclass(frozen=True)
@@ -60,7 +82,16 @@ class Letter:
     tries: int
 
 
-def queue_mail(session: Session, vault: Vault, kind: str, event_key: str, recipient: str, **words: Any) -> bool:
+def queue_mail(
+    session: Session,
+    vault: Vault,
+    kind: str,
+    event_key: str,
+    recipient: str,
+    *,
+    about: About = NOTHING,
+    **words: Any,
+) -> bool:
     """Queue one mail in the caller's transaction; False when this event has its mail already."""
     moment = now()
     return insert_ignoring_duplicates(
@@ -74,6 +105,9 @@ def queue_mail(session: Session, vault: Vault, kind: str, event_key: str, recipi
         queued_at=moment,
         next_try_at=moment,
         tries=0,
+        invoice_id=about.invoice_id,
+        patient_id=about.patient_id,
+        queued_by=about.queued_by,
     )
 
 

@@ -59,6 +59,9 @@ class Patient(Base):
     # The form that made them: pressed twice, it makes one person.
     request_id: Mapped[UUID | None] = mapped_column(Uuid)
     created_at: Mapped[datetime] = mapped_column(Utc)
+    # They want no reminders; and: they agreed to get receipts as a PDF by mail, health details and all.
+    reminders_off_at: Mapped[datetime | None] = mapped_column(Utc)
+    receipt_pdf_allowed_at: Mapped[datetime | None] = mapped_column(Utc)
 
     @property
     def name(self) -> str:

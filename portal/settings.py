@@ -97,16 +97,18 @@ def _email(text: str) -> str:
     return cleaned
 
 
-def _hue(text: str) -> str:
-    if not text.strip().isascii() or not 0 <= int(text) <= 360:
-        raise ValueError
-    return str(int(text))
+def _whole(least: int, most: int) -> Callable[[str], str]:
+    def clean(text: str) -> str:
+        if not text.strip().isascii() or not least <= int(text) <= most:
+            raise ValueError
+        return str(int(text))
+
+    return clean
 
 
-def _minutes(text: str) -> str:
-    if not text.strip().isascii() or not 1 <= int(text) <= 720:
-        raise ValueError
-    return str(int(text))
+def _emails(text: str) -> str:
+    found = [_email(part) for part in _text(text).replace(";", ",").split(",") if part.strip()]
+    return ", ".join(dict.fromkeys(found))
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,21 @@ class Key:
 def _yes_or_no(name: str, meaning: str, default: str) -> Key:
     return Key(name, meaning, "yes or no", default, _switch, closed="no")
 
+
+def _days(name: str, meaning: str, most: int, default: str) -> Key:
+    return Key(name, meaning, f"a whole number from 0 to {most}", default, _whole(0, most))
+
+
+LETTERS: Mapping[str, str] = {
+    "pay_request": "Request to pay",
+    "invoice": "Invoice",
+    "receipt": "Receipt",
+    "payment_failed": "Payment failed",
+    "refund": "Refund",
+    "reminder": "Reminder",
+    "void": "Invoice void",
+}
+"""The mails about invoices, each of which may carry a paragraph of the clinic's own."""
 
 KEYS: Mapping[str, Key] = {
     "portal_enabled": _yes_or_no("Portal enabled", "Patients can use the portal at all", "yes"),
@@ -147,14 +164,44 @@ KEYS: Mapping[str, Key] = {
     ),
     "clinic_phone": Key("Phone", "Where patients call about a bill", "up to 500 characters", "", _text),
     "clinic_email": Key("Email", "Where patients write about a bill", "an email address, or nothing", "", _email),
-    "clinic_hue": Key("Colour", "The clinic's colour, as a hue", "a whole number from 0 to 360", "168", _hue),
+    "clinic_hue": Key(
+        "Colour", "The clinic's colour, as a hue", "a whole number from 0 to 360", "168", _whole(0, 360)
+    ),
     "idle_minutes": Key(
         "Minutes until sign-out",
         "Minutes without activity before sign-out",
         "a whole number from 1 to 720",
         "20",
-        _minutes,
+        _whole(1, 720),
     ),
+    "pay_link_days": Key(
+        "Days that a pay link works",
+        "Days from sending until a pay link expires",
+        "a whole number from 1 to 365",
+        "30",
+        _whole(1, 365),
+    ),
+    "email_receipt_pdf": _yes_or_no(
+        "Attach the receipt as a PDF", "Receipts are attached for patients who agreed to that", "no"
+    ),
+    "email_void_addresses": Key(
+        "Tell about void invoices",
+        "Addresses that get a mail when an invoice is void",
+        "email addresses with commas between them, or nothing",
+        "",
+        _emails,
+    ),
+    "email_reminders": _yes_or_no("Send reminders", "Patients are reminded of what is due by email", "no"),
+    "reminder_days_before": _days("Days before", "Days before the due date of the first reminder; 0: none", 60, "3"),
+    "reminder_days_after": _days("Days after", "Days after the due date of the first reminder; 0: none", 60, "3"),
+    "reminder_every_days": _days("Every so many days", "Days between reminders after that; 0: no more", 90, "7"),
+    "reminder_most": _days("Stop after", "How many reminders after the due date, in all", 12, "3"),
+    **{
+        f"email_note_{kind}": Key(
+            name, f"The clinic's own paragraph in it: {name}", "up to 500 characters", "", _text
+        )
+        for kind, name in LETTERS.items()
+    },
 }
 
 

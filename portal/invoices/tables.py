@@ -34,6 +34,10 @@ class Invoice(Base):
         Index("uq_invoices_appointment", "appointment_id", unique=True,
               sqlite_where=text("voided_at IS NULL"), postgresql_where=text("voided_at IS NULL")),
         Index("uq_invoices_request", "request_id", unique=True),
+        # Reminders look for what is due.
+        Index("ix_invoices_due", "due_on", "id",
+              sqlite_where=text("standing IN ('receivable', 'partly paid')"),
+              postgresql_where=text("standing IN ('receivable', 'partly paid')")),
         # Invoice Search walks these, newest first, by key: (date, id), within whatever it is narrowed to.
         Index("ix_invoices_standing", "standing", "service_on", "id"),
         Index("ix_invoices_standing_place", "standing", "location_id", "service_on", "id"),

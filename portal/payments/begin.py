@@ -34,7 +34,8 @@ class PayForm:
     """What the payer's form says. What it showed is a precondition: the balance, at the desk the version too.
 
     `asked_cents` counts at the desk alone, where a part may be paid now; everywhere else it is the whole balance.
-    `take_over` is the desk's too: another's attempt that waits may be ended for this one.
+    `take_over` is the desk's too: another's attempt that waits may be ended for this one. `receipt_email` is a pay
+    link's: where its holder wants the receipt.
     """
 
     attempt_id: UUID
@@ -48,15 +49,19 @@ class PayForm:
     shown_version: int | None = None
     payer_absent: bool = False
     take_over: bool = False
+    receipt_email: str | None = None
 
 
 @dataclass(frozen=True)
 class PayerRef:
-    """Who pays, and whose account presses Pay. At the desk that is a clerk's, and the payer may be unnamed."""
+    """Who pays, and whose account presses Pay. At the desk that is a clerk's, and the payer may be unnamed. Of who
+    holds a pay link, nothing is known but the link.
+    """
 
     payer_id: int | None
     user_id: int | None
     channel: str = PORTAL
+    pay_link_id: int | None = None
 
 
 def begin(parts: Parts, invoice_id: int, form: PayForm, payer: PayerRef) -> PaymentAttempt | Outcome:
@@ -114,8 +119,9 @@ def _look_around(
             return _InTheWay(own, live, answered=own)
         gateway_id = check_payable(parts, session, invoice, form, payer)
         if own is None and live is None:
-            return _inserted(session, invoice, attempt_id, gateway_id, payer, asked)
+            return _inserted(session, invoice, attempt_id, gateway_id, payer, asked, form.receipt_email)
         if own is not None and own is live and is_same and _can_go_on(session, own, invoice):
+            own.receipt_email = form.receipt_email
             return _held(session, own)
         if live is not None and not _may_take_over(live, form, payer):
             raise words.SomebodyIsPaying
@@ -124,7 +130,8 @@ def _look_around(
 
 def _check_owner(own: PaymentAttempt, invoice: Invoice, payer: PayerRef) -> None:
     """An attempt is its own payer's. At the desk it is its clerk's, who may choose another payer for the next try."""
-    is_own = (own.invoice_id, own.user_id, own.channel) == (invoice.id, payer.user_id, payer.channel)
+    key = (invoice.id, payer.user_id, payer.channel, payer.pay_link_id)
+    is_own = (own.invoice_id, own.user_id, own.channel, own.pay_link_id) == key
     if not is_own or (own.payer_id != payer.payer_id and payer.channel != DESK):
         raise words.AttemptNotFound
 
@@ -186,7 +193,13 @@ def _ended(parts: Parts, live: PaymentAttempt) -> Paid | None:
 
 
 def _inserted(
-    session: Session, invoice: Invoice, attempt_id: UUID, gateway_id: int, payer: PayerRef, asked_cents: int
+    session: Session,
+    invoice: Invoice,
+    attempt_id: UUID,
+    gateway_id: int,
+    payer: PayerRef,
+    asked_cents: int,
+    receipt_email: str | None,
 ) -> PaymentAttempt:
     keys = keys_of(session, gateway_id)
     moment = now()
@@ -202,6 +215,8 @@ def _inserted(
         currency=invoice.currency,
         invoice_version=invoice.version,
         channel=payer.channel,
+        pay_link_id=payer.pay_link_id,
+        receipt_email=receipt_email,
         state=State.CREATED,
         confirmations=0,
         save_card=False,
@@ -228,16 +243,21 @@ def asked_cents(invoice: Invoice, form: PayForm, payer: PayerRef) -> int:
 
 def check_payable(parts: Parts, session: Session, invoice: Invoice, form: PayForm, payer: PayerRef) -> int:
     """Whether the invoice can be paid by card now, as it was shown; gives the gateway's id. Raises Refusal."""
-    settings = read_settings(session)
-    gateway_id = _gateway_for(parts, session, settings, invoice, payer.channel)
     balance, currency = invoice.balance_cents, invoice.currency
     asked = asked_cents(invoice, form, payer)
-    check_chargeable(min(asked, balance), currency, is_void=invoice.voided_at is not None)
-    if is_disputed(session, invoice.id):
-        raise words.PaymentDisputed
+    gateway_id = check_open_to_cards(parts, session, invoice, payer.channel, min(asked, balance))
     check_shown(invoice, form.shown_cents, form.shown_currency, form.shown_version)
     if asked > balance:
         raise words.MoreThanIsLeft(balance=format_money(balance, currency, full=True))
+    return gateway_id
+
+
+def check_open_to_cards(parts: Parts, session: Session, invoice: Invoice, channel: str, cents: int) -> int:
+    """Whether that much can be paid by card there, whoever asks; gives the gateway's id. Raises Refusal."""
+    gateway_id = _gateway_for(parts, session, read_settings(session), invoice, channel)
+    check_chargeable(cents, invoice.currency, is_void=invoice.voided_at is not None)
+    if is_disputed(session, invoice.id):
+        raise words.PaymentDisputed
     return gateway_id
 
 

@@ -75,6 +75,9 @@ class PaymentAttempt(Base):
     deadline_at: Mapped[datetime] = mapped_column(Utc)
     ended_at: Mapped[datetime | None] = mapped_column(Utc)
     needs_person: Mapped[str | None] = mapped_column(Text)
+    # Paid through a pay link: through which one, and where its holder wants the receipt.
+    pay_link_id: Mapped[int | None] = mapped_column(ForeignKey("pay_links.id"))
+    receipt_email: Mapped[str | None] = mapped_column(String(254))
 
 
 def _nature(context: Any) -> str:

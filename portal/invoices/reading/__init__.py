@@ -20,6 +20,7 @@ from portal.invoices.reading.payers import Payee, Payer
 from portal.invoices.reading.words import (
     BOUND,
     Sum,
+    full_day,
     greeting,
     large,
     listed,
@@ -32,6 +33,7 @@ from portal.invoices.reading.words import (
 
 __all__ = [
     "BOUND", "PAGE", "Head", "Key", "Modes", "Page", "Paper", "Payee", "Payer", "Receipt", "Sum", "Totals",
-    "closed_invoices", "greeting", "invoice_for", "invoice_for_staff", "large", "listed", "local_day", "long_day",
-    "open_invoices", "paper_for", "plain_day", "read_key", "receipt_for", "short_day", "totals", "weekday",
+    "closed_invoices", "full_day", "greeting", "invoice_for", "invoice_for_staff", "large", "listed", "local_day",
+    "long_day", "open_invoices", "paper_for", "plain_day", "read_key", "receipt_for", "short_day", "totals",
+    "weekday",
 ]  # fmt: skip

@@ -1,0 +1,128 @@
+"""Pay links: whoever holds one may pay one invoice, without signing in, and see no more than that needs.
+
+A token of 256 random bits stands in a mail or a QR code. What is kept is its SHA-256, and of one on paper the token
+itself, sealed, because a page that is printed again shows the same code again. One link of each medium stands per
+invoice; a newer one replaces it. Opening a link, however often, changes nothing: mail scanners open links too.
+"""
+
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, text, update
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from portal.audit import record
+from portal.clock import now
+from portal.db import Base, Utc
+from portal.invoices.tables import Invoice
+from portal.people import User
+from portal.settings import Settings
+from portal.vault import Vault
+
+MEDIA = MAIL, PAPER = ("mail", "paper")
+"""Where a link stands: in a mail to the patient, or in a QR code on the printed invoice and the desk's screen."""
+
+_STANDS = "revoked_at IS NULL AND replaced_at IS NULL"
+
+
+class PayLink(Base):
+    """One link to one invoice. It stands until it is revoked or replaced, and works until it expires."""
+
+    __tablename__ = "pay_links"
+    __table_args__ = (
+        CheckConstraint(f"medium IN {MEDIA}", name="medium_is_known"),
+        CheckConstraint("token_sealed IS NULL OR medium = 'paper'", name="mail_keeps_a_hash_alone"),
+        Index("uq_pay_links_public", "public_id", unique=True),
+        Index("uq_pay_links_token", "token_hash", unique=True),
+        Index("uq_pay_links_standing", "invoice_id", "medium", unique=True,
+              sqlite_where=text(_STANDS), postgresql_where=text(_STANDS)),
+        Index("ix_pay_links_invoice", "invoice_id"),
+    )  # fmt: skip
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    # Names the link in addresses and cookies; opens nothing by itself.
+    public_id: Mapped[str] = mapped_column(String(32))
+    token_hash: Mapped[str] = mapped_column(String(64))
+    token_sealed: Mapped[str | None] = mapped_column(Text)
+    invoice_id: Mapped[int] = mapped_column(ForeignKey(Invoice.id))
+    medium: Mapped[str] = mapped_column(String(10))
+    made_by: Mapped[int | None] = mapped_column(ForeignKey(User.id))
+    made_at: Mapped[datetime] = mapped_column(Utc)
+    expires_at: Mapped[datetime] = mapped_column(Utc)
+    revoked_at: Mapped[datetime | None] = mapped_column(Utc)
+    replaced_at: Mapped[datetime | None] = mapped_column(Utc)
+
+
+@dataclass(frozen=True)
+class NewLink:
+    """A link that was just made: the one moment when its token is known."""
+
+    id: int
+    public_id: str
+    token: str = field(repr=False)
+    expires_at: datetime
+
+
+def hash_of(token: str) -> str:
+    """What is kept of a token, and looked up."""
+    return sha256(token.encode()).hexdigest()
+
+
+def make_link(
+    session: Session, vault: Vault, settings: Settings, invoice: Invoice, medium: str, *, by: int | None
+) -> NewLink:
+    """Make a link to a locked invoice; the one of this medium that stood before is replaced."""
+    token, public_id, moment = secrets.token_urlsafe(32), secrets.token_hex(12), now()
+    session.execute(
+        update(PayLink)
+        .where(
+            PayLink.invoice_id == invoice.id,
+            PayLink.medium == medium,
+            PayLink.revoked_at.is_(None),
+            PayLink.replaced_at.is_(None),
+        )
+        .values(replaced_at=moment)
+        .execution_options(synchronize_session=False)
+    )
+    link = PayLink(
+        public_id=public_id,
+        token_hash=hash_of(token),
+        token_sealed=vault.seal(token, _place(public_id)) if medium == PAPER else None,
+        invoice_id=invoice.id,
+        medium=medium,
+        made_by=by,
+        made_at=moment,
+        expires_at=moment + timedelta(days=settings.number("pay_link_days")),
+    )
+    session.add(link)
+    session.flush()
+    return NewLink(link.id, public_id, token, link.expires_at)
+
+
+def revoke_link(session: Session, invoice: Invoice, link_id: int, *, by: int | None) -> bool:
+    """Take back a link of this invoice; False when it does not stand any more."""
+    statement = (
+        update(PayLink)
+        .where(
+            PayLink.id == link_id,
+            PayLink.invoice_id == invoice.id,
+            PayLink.revoked_at.is_(None),
+            PayLink.replaced_at.is_(None),
+        )
+        .values(revoked_at=now(), token_sealed=None)
+        .returning(PayLink.medium)
+        .execution_options(synchronize_session=False)
+    )
+    medium = session.scalar(statement)
+    if medium is None:
+        return False
+    record(
+        session, "pay_link.revoked", f"invoice {invoice.number}", by=by, after=medium, patient_id=invoice.patient_id
+    )
+    return True
+
+
+def _place(public_id: str) -> str:
+    return f"pay_links.token_sealed:{public_id}"
