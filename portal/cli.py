@@ -354,6 +354,7 @@ def rotate_keys() -> None:
     from portal.cards import seal_cards_again
     from portal.gateway.configured import seal_credentials_again
     from portal.outbox import seal_mail_again
+    from portal.paylinks import seal_links_again
     from portal.payments.orders import seal_customers_again
     from portal.second_factor import seal_keys_again
 
@@ -365,6 +366,7 @@ def rotate_keys() -> None:
                 seal_customers_again,
                 seal_cards_again,
                 seal_mail_again,
+                seal_links_again,
                 seal_keys_again,
             )
         )

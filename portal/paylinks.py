@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, text, update
+from sqlalchemy import CheckConstraint, Connection, ForeignKey, Index, String, Text, select, text, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from portal.audit import record
@@ -83,7 +83,7 @@ def make_link(
             PayLink.revoked_at.is_(None),
             PayLink.replaced_at.is_(None),
         )
-        .values(replaced_at=moment)
+        .values(replaced_at=moment, token_sealed=None)
         .execution_options(synchronize_session=False)
     )
     link = PayLink(
@@ -122,6 +122,33 @@ def revoke_link(session: Session, invoice: Invoice, link_id: int, *, by: int | N
         session, "pay_link.revoked", f"invoice {invoice.number}", by=by, after=medium, patient_id=invoice.patient_id
     )
     return True
+
+
+def paper_token(connection: Connection | Session, vault: Vault, invoice_id: int) -> str | None:
+    """The token to show again as a QR code; None where no paper link of this invoice works now."""
+    row = connection.execute(
+        select(PayLink.public_id, PayLink.token_sealed).where(
+            PayLink.invoice_id == invoice_id,
+            PayLink.medium == PAPER,
+            PayLink.revoked_at.is_(None),
+            PayLink.replaced_at.is_(None),
+            PayLink.expires_at > now(),
+        )
+    ).first()
+    return vault.open(row.token_sealed, _place(row.public_id)) if row is not None and row.token_sealed else None
+
+
+def seal_links_again(session: Session, vault: Vault) -> int:
+    """Seal the tokens of paper links anew under the newest key; gives how many were."""
+    count = 0
+    for link in session.scalars(select(PayLink).where(PayLink.token_sealed.is_not(None)).with_for_update()):
+        assert link.token_sealed is not None
+        if vault.needs_sealing_again(link.token_sealed):
+            place = _place(link.public_id)
+            link.token_sealed = vault.seal(vault.open(link.token_sealed, place), place)
+            count += 1
+    session.flush()
+    return count
 
 
 def _place(public_id: str) -> str:

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 
 from portal.cards import seal_cards_again
 from portal.gateway.configured import keys_of, seal_credentials_again, signing_secrets, store_credentials
-from portal.outbox import claim_letter, queue_mail, seal_mail_again
+from portal.invoices.books import locked_invoice
+from portal.outbox import claim_letter, seal_mail_again
+from portal.paylinks import PAPER, make_link, paper_token, seal_links_again
 from portal.payments.orders import customer_of, seal_customers_again
 from portal.payments.outcomes import Paid
+from portal.settings import read_settings
 from portal.vault import CannotOpen, Vault, new_key, parse_key
 from tests.payments.stage import HOOK_SECRET, Stage, staged
 from tests.payments.test_paying import kept_cards
@@ -113,7 +116,8 @@ def test_everything_is_sealed_anew_and_the_old_key_can_go(stage: Stage) -> None:
         )
     stage.press(stage.form("visa", saves=True))
     with stage.database.transaction() as session:
-        queue_mail(session, stage.parts.vault, "receipt", "receipt:1", "maya@example.com", number="1")
+        invoice = locked_invoice(session, stage.invoice_id)
+        link = make_link(session, stage.parts.vault, read_settings(session), invoice, PAPER, by=None)
     newest = parse_key(new_key())
     ring, alone = Vault([newest, stage.key]), Vault([newest])
     with stage.database.transaction() as session:
@@ -122,11 +126,14 @@ def test_everything_is_sealed_anew_and_the_old_key_can_go(stage: Stage) -> None:
             + seal_cards_again(session, ring)
             + seal_customers_again(session, ring)
             + seal_mail_again(session, ring)
+            + seal_links_again(session, ring)
         )
-    assert count == 3 + 1 + 1 + 1
+    assert count == 3 + 1 + 1 + 1 + 1
     with stage.database.transaction() as session:
         assert seal_credentials_again(session, ring) + seal_cards_again(session, ring) == 0
         assert seal_customers_again(session, ring) + seal_mail_again(session, ring) == 0
+        assert seal_links_again(session, ring) == 0
+        assert paper_token(session, alone, stage.invoice_id) == link.token
     stage.parts = replace(stage.parts, vault=alone)
     with stage.database.read() as connection:
         assert keys_of(connection, stage.gateway_id).secret(alone) == stage.sandbox.secret_key
@@ -137,7 +144,7 @@ def test_everything_is_sealed_anew_and_the_old_key_can_go(stage: Stage) -> None:
     with stage.database.transaction() as session:
         letter = claim_letter(session, alone)
         assert letter is not None
-        assert letter.words == {"number": "1"}
+        assert letter.words["number"] == stage.invoice().number
     (card,) = kept_cards(stage)
     stage.invoice_id = stage.new_invoice()
     assert isinstance(stage.press(stage.form(saved_card=card.public_id)), Paid)
