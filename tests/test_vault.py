@@ -144,7 +144,7 @@ def test_everything_is_sealed_anew_and_the_old_key_can_go(stage: Stage) -> None:
     with stage.database.transaction() as session:
         letter = claim_letter(session, alone)
         assert letter is not None
-        assert letter.words["number"] == stage.invoice().number
+    assert letter.words["number"] == stage.invoice().number
     (card,) = kept_cards(stage)
     stage.invoice_id = stage.new_invoice()
     assert isinstance(stage.press(stage.form(saved_card=card.public_id)), Paid)
