@@ -283,10 +283,14 @@ def change_setting(session: Session, key: str, value: str, *, by: int | None = N
     stands = {"value": after, "updated_at": now()}
     session.execute(upsert(session, Setting, {"key": key, **stands}, on=["key"], changes=stands))
     if after != before:
-        subject = f"Module {spec.name}" if key.startswith("module_") else spec.name
-        record(session, CHANGED, subject, by=by, before=before, after=after)
+        record(session, CHANGED, subject_of(key), by=by, before=before, after=after)
     session.flush()
     return before, after
+
+
+def subject_of(key: str) -> str:
+    """What the audit log calls a setting."""
+    return f"Module {KEYS[key].name}" if key.startswith("module_") else KEYS[key].name
 
 
 @dataclass(frozen=True)

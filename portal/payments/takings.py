@@ -50,7 +50,7 @@ class Place(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One payment of the list, in words; the template takes it in this order."""
+    """One payment of the list, in words. Only money that came in has a receipt's page: `has_receipt`."""
 
     time: str
     receipt: str
@@ -61,6 +61,8 @@ class Entry(NamedTuple):
     where: str
     amount: str
     goes_back: bool
+    patient_id: int
+    has_receipt: bool
 
 
 class Part(NamedTuple):
@@ -164,7 +166,7 @@ _ROWS = (
         payments.id, payments.receipt_number, payments.nature, payments.channel, payments.kind,
         payments.amount_cents, payments.currency, payments.gateway_id, payments.brand, payments.last4,
         payments.received_at, _reversed.c.receipt_number.label("reverses"),
-        invoices.number, invoices.location_id, patients.given_name, patients.family_name,
+        invoices.number, invoices.location_id, invoices.patient_id, patients.given_name, patients.family_name,
         practitioners.name.label("practitioner"), _users.name.label("taken_by"), _users.role,
     )
     .select_from(Payment.__table__)
@@ -188,6 +190,8 @@ def _entry(row: Found, zone: ZoneInfo) -> Entry:
         {"portal": _("Portal"), "link": _("Pay link")}.get(row.channel) or _("Desk"),
         format_money(row.amount_cents, row.currency),
         row.amount_cents < 0,
+        row.patient_id,
+        row.nature == "payment" and row.receipt_number is not None,
     )
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from threading import Thread
@@ -14,6 +14,7 @@ from flask import Flask
 from playwright.sync_api import FrameLocator, Page, expect
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
+from werkzeug.routing import Map
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from portal import create_app
@@ -67,6 +68,8 @@ class Story:
     gateway_id: int
     webhook_address: str
     webhook_secret: str
+    addresses: Map = field(default_factory=Map)
+    """Every address of the portal."""
 
     def invoice(self, *lines: tuple[str, int, int, tuple[TaxRate, ...]], patient: str = "maya") -> str:
         """A new invoice with these lines; gives its number. Without lines: a massage for 100.00, no tax."""
@@ -183,7 +186,9 @@ def story(database_url: str, host: str, tmp_path: Path) -> Iterator[Story]:
             app = create_app(config, connect=StripeConnector(stripe_url))
             late["app"] = app
             parts: Parts = app.extensions["portal"]
-            yield _begin(parts, sandbox, url)
+            story = _begin(parts, sandbox, url)
+            story.addresses = app.url_map
+            yield story
             parts.database.close()
 
 

@@ -54,7 +54,9 @@ def check_looks(page: Page) -> None:
     for width in (320, 1280):
         page.set_viewport_size({"width": width, "height": 800})
         assert_accessible(page)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        for size in ("200%", ""):
+            page.evaluate("size => document.documentElement.style.fontSize = size", size)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def sets_up(person: Person) -> tuple[bytes, list[str]]:

@@ -20,6 +20,9 @@ def opens_settings(marc: Person, page: str = "General") -> None:
     if marc.page.get_by_role("button", name="Menu").is_visible():
         marc.page.get_by_role("button", name="Menu").click()
     marc.page.get_by_role("navigation", name="Main").get_by_role("link", name="Settings").click()
+    here = marc.page.get_by_role("button", name="Settings: ")
+    if here.is_visible():
+        here.click()
     marc.page.get_by_role("navigation", name="Settings").get_by_role("link", name=page, exact=True).click()
 
 

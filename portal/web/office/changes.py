@@ -1,17 +1,18 @@
 """The last changes of settings and gateways, as the pages that make them show them."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from babel.dates import format_datetime
 from flask_babel import gettext as _
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from portal.audit import AuditEntry
 from portal.clinic import Location
 from portal.gateway.configured import GATEWAY_ADDED, GATEWAY_CHANGED
 from portal.people import User
-from portal.settings import CHANGED
+from portal.settings import CHANGED, subject_of
 
 MOST = 10
 LANGUAGE = "en"
@@ -27,12 +28,20 @@ class ChangeRow(NamedTuple):
     after: str
 
 
-def last_changes(connection: Connection) -> list[ChangeRow]:
-    """The newest changes of settings and gateways, newest first."""
+OF_GATEWAYS = AuditEntry.action.in_((GATEWAY_ADDED, GATEWAY_CHANGED))
+
+
+def of_settings(keys: Iterable[str]) -> ColumnElement[bool]:
+    """Narrows the audit log to the changes of these settings."""
+    return (AuditEntry.action == CHANGED) & AuditEntry.subject.in_([subject_of(key) for key in keys])
+
+
+def last_changes(connection: Connection, which: ColumnElement[bool]) -> list[ChangeRow]:
+    """The newest changes of a page's own things, newest first."""
     rows = connection.execute(
         select(AuditEntry.at, AuditEntry.subject, AuditEntry.before, AuditEntry.after, User.name)
         .outerjoin(User, User.id == AuditEntry.user_id)
-        .where(AuditEntry.action.in_((CHANGED, GATEWAY_ADDED, GATEWAY_CHANGED)))
+        .where(which)
         .order_by(AuditEntry.id.desc())
         .limit(MOST)
     ).all()

@@ -28,7 +28,7 @@ from portal.parts import parts
 from portal.permissions import May
 from portal.vault import CannotOpen
 from portal.web.access import staff_may, who
-from portal.web.office.changes import LANGUAGE, clinic_zone, last_changes
+from portal.web.office.changes import LANGUAGE, OF_GATEWAYS, clinic_zone, last_changes
 from portal.web.scope import done_reading, reading
 
 bp = Blueprint("gateways", __name__, url_prefix="/office/settings/gateways")
@@ -86,7 +86,7 @@ def every() -> ResponseReturnValue:
         "office/gateways/list.html",
         gateways=gateways(reading()),
         moment=_moments(),
-        changes=last_changes(reading()),
+        changes=last_changes(reading(), OF_GATEWAYS),
         in_production=parts().config.production,
     )
 

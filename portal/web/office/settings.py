@@ -10,7 +10,7 @@ from portal.parts import parts
 from portal.permissions import May
 from portal.settings import KEYS, Change, SettingsNotSaved, change_settings
 from portal.web.access import staff_may, who
-from portal.web.office.changes import last_changes, value_words
+from portal.web.office.changes import last_changes, of_settings, value_words
 from portal.web.scope import done_reading, reading, settings
 
 bp = Blueprint("settings", __name__, url_prefix="/office/settings")
@@ -67,7 +67,7 @@ def _page(
         stands=stands,
         values={**stands, **{key: "".join(filter(str.isprintable, text)) for key, text in (typed or {}).items()}},
         wrong={key: str(sentence) for key, sentence in (wrong or {}).items()},
-        changes=last_changes(reading()),
+        changes=last_changes(reading(), of_settings(keys)),
         KEYS=KEYS,
     )
     return page, 422 if wrong else 200

@@ -73,6 +73,12 @@ def test_a_day_by_kind_and_by_who_took_it(site: Site, dana: Visitor) -> None:
     assert "11:34" in said and "Visa, not processed" in said and "Reverses R-" in said and "−$168.00" in said
     assert said.index("09:04") < said.index("09:31") < said.index("16:05")
     assert page.text.count('class="books') == 1  # of thirty days, one had money
+    assert "Invoiced and still receivable: invoices for services of this day." in said
+    maya, invoice = f"/office/patients/{site.cast.maya.id}", "/office/invoices/10001"
+    for address in (maya, f"{invoice}/payments", f"{invoice}/received/R-20001"):
+        assert f'href="{address}"' in page.text
+        assert dana.get(address).status_code == 200
+    assert page.text.count("/received/") == 4  # a reversal has no receipt
 
 
 @pytest.mark.parametrize(("day", "hours"), [(date(2026, 3, 8), 23), (date(2026, 11, 1), 25), (date(2026, 11, 2), 24)])

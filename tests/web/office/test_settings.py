@@ -51,6 +51,10 @@ def test_an_administrator_turns_switches_on_and_sees_who_did(site: Site) -> None
     assert now_is(site, "accept_payments_in_portal") == now_is(site, "email_pay_online_request") == "yes"
     page = save(marc, MODULES, filled(marc, MODULES), module_payment_gateways="yes")
     assert "Payment Gateways is now: Yes." in page
+    assert "Module Payment Gateways No Yes" in page
+    assert "Accept Payments in the Portal No Yes" not in page  # each page has its own changes only
+    assert "Module Payment Gateways" not in words(marc.get(GENERAL))
+    assert "Nothing has been changed yet." in words(marc.get("/office/settings/gateways"))
     assert now_is(site, "module_payment_gateways") == "yes" and now_is(site, "module_programs") == "no"
     assert "Nothing was changed." in save(marc, MODULES, filled(marc, MODULES))
 
