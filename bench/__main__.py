@@ -15,6 +15,7 @@ from sqlalchemy import create_engine, text
 from bench.clinics import Clinic, postgresql_clinic, postgresql_database, postgresql_server, sqlite_clinic
 from bench.counts import ROOT, cold_start_s, count_bytes, count_sql, count_sql_of_the_schedule
 from bench.imports import import_lines_per_min, sqlite_lines_per_min
+from bench.papers import receipt_pdfs
 from bench.searches import STAFF, search_paths
 from bench.served import Served, served
 from portal.db import make_engine
@@ -53,6 +54,8 @@ GOALS = {
     "own_script_gz_bytes": Goal(4_096, "bytes"),
     "import_lines_per_min": Goal(10_000, "lines a minute, on the slower database", at_least=True),
     "cold_start_s": Goal(2.0, "s"),
+    "receipt_pdf_ms": Goal(30, "ms of the press for a receipt, warm"),
+    "receipt_pdf_vs_empty": Goal(12, "ratio to an empty page beside it"),
     "worker_pss_mib": Goal(120, "MiB"),
 }
 
@@ -99,7 +102,7 @@ def measure(invoices: int, postgresql: bool) -> dict[str, float]:
     found["sql_schedule_week"] = count_sql_of_the_schedule(small)
     found |= count_bytes(small)
     found["cold_start_s"] = cold_start_s(small)
-    return found
+    return found | receipt_pdfs()
 
 
 def _growth(few: Served, small: Clinic, many: Served, large: Clinic) -> float:

@@ -22,6 +22,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from portal import ROOT
 from portal.clock import now
 from portal.config import Config
+from portal.letters.receipts import attached_receipt
 from portal.outbox import Letter, claim_letter, mark_failed, mark_sent
 from portal.parts import Parts
 from portal.settings import LETTERS, Settings, read_settings
@@ -56,7 +57,7 @@ def deliver_waiting_mail(parts: Parts, most: int = 50) -> int:
 
 def _deliver(parts: Parts, settings: Settings, letter: Letter, post: "_Post") -> bool:
     try:
-        post.send(written(letter, settings, parts.config.mail_url, parts.config.base_url))
+        post.send(_message(parts, settings, letter))
     except (OSError, smtplib.SMTPException, BadMail) as error:
         why = _why(error)
         log.warning("mail %s (%s) was not sent: %s", letter.id, letter.kind, why)
@@ -66,6 +67,15 @@ def _deliver(parts: Parts, settings: Settings, letter: Letter, post: "_Post") ->
     with parts.database.transaction() as session:
         mark_sent(session, letter.id)
     return True
+
+
+def _message(parts: Parts, settings: Settings, letter: Letter) -> EmailMessage:
+    pdf = attached_receipt(parts, settings, letter.words) if letter.kind == "receipt" else None
+    message = written(letter, settings, parts.config.mail_url, parts.config.base_url, has_pdf=pdf is not None)
+    if pdf is not None:
+        name = f"receipt-{letter.words['receipt']}.pdf"
+        message.add_attachment(pdf, maintype="application", subtype="pdf", filename=name)
+    return message
 
 
 def _why(error: Exception) -> str:
@@ -91,7 +101,9 @@ def _templates() -> Environment:
     return environment
 
 
-def written(letter: Letter, settings: Settings, mail_url: str, base_url: str) -> EmailMessage:
+def written(
+    letter: Letter, settings: Settings, mail_url: str, base_url: str, *, has_pdf: bool = False
+) -> EmailMessage:
     """The mail as it goes out, from templates/email/<kind>. Raises BadMail."""
     words = {
         **letter.words,
@@ -102,6 +114,7 @@ def written(letter: Letter, settings: Settings, mail_url: str, base_url: str) ->
         "clinic_hue": settings.text("clinic_hue"),
         "own_note": settings.text(f"email_note_{letter.kind}") if letter.kind in LETTERS else "",
         "base_url": base_url,
+        "has_pdf": has_pdf,
     }
     try:
         subject, body, html = (

@@ -17,7 +17,8 @@ from portal.invoices.reading import (
     totals,
 )
 from portal.web.access import patient_only, payer, who
-from portal.web.scope import payment_modes, reading
+from portal.web.pdf import pdf_answer
+from portal.web.scope import done_reading, payment_modes, reading, settings
 
 bp = Blueprint("invoices", __name__)
 
@@ -83,3 +84,13 @@ def receipt(number: str, receipt: str) -> ResponseReturnValue:
     """One receipt, fit to print."""
     found = receipt_for(reading(), _head(number), receipt) or abort(404)
     return render_template("invoices/receipt.html", receipt=found, head=found.paper.head)
+
+
+@bp.get("/invoices/<number>/receipts/<receipt>.pdf")
+@patient_only
+def receipt_pdf(number: str, receipt: str) -> ResponseReturnValue:
+    """The same as a PDF, for an insurer."""
+    found = receipt_for(reading(), _head(number), receipt) or abort(404)
+    clinic = settings()
+    done_reading()
+    return pdf_answer(found, clinic)

@@ -8,7 +8,7 @@ from flask_babel import gettext as _
 
 from portal.audit import note_view
 from portal.errors import Refusal
-from portal.invoices.reading import Payer, invoice_for, large, receipt_for
+from portal.invoices.reading import Payer, Receipt, invoice_for, large, receipt_for
 from portal.parts import parts
 from portal.payments import staff_words, words
 from portal.payments.desk import record_payment
@@ -45,7 +45,8 @@ from portal.web.paying import (
     tell_on_next_page,
 )
 from portal.web.paying import refused as say_no
-from portal.web.scope import done_reading, reading
+from portal.web.pdf import pdf_answer
+from portal.web.scope import done_reading, reading, settings
 
 bp = Blueprint("receive", __name__, url_prefix="/office/invoices")
 
@@ -242,11 +243,27 @@ def status(number: str, attempt: UUID) -> ResponseReturnValue:
 def received(number: str, receipt: str) -> ResponseReturnValue:
     """A payment that was received: its receipt, fit to print, and what is left."""
     invoice = _receivable(number)
-    head = invoice_for(reading(), Payer(invoice.patient_id, invoice.patient), number) or abort(404)
-    found = receipt_for(reading(), head, receipt) or abort(404)
-    html = render_template("office/receive/received.html", invoice=invoice, receipt=found, head=head)
+    found = _receipt(invoice, receipt)
+    html = render_template("office/receive/received.html", invoice=invoice, receipt=found, head=found.paper.head)
     note_view(parts().database, who().id, invoice.patient_id, "receipt")
     return html
+
+
+@bp.get("/<number>/received/<receipt>.pdf")
+@staff_may(May.RECEIVE)
+def received_pdf(number: str, receipt: str) -> ResponseReturnValue:
+    """The receipt as a PDF, for an insurer."""
+    invoice = _receivable(number)
+    found = _receipt(invoice, receipt)
+    note_view(parts().database, who().id, invoice.patient_id, "receipt")
+    clinic = settings()
+    done_reading()
+    return pdf_answer(found, clinic)
+
+
+def _receipt(invoice: Payable, receipt: str) -> Receipt:
+    head = invoice_for(reading(), Payer(invoice.patient_id, invoice.patient), invoice.number) or abort(404)
+    return receipt_for(reading(), head, receipt) or abort(404)
 
 
 @bp.errorhandler(Refusal)
