@@ -5,68 +5,174 @@ the last two is shown once by the reader's mail program.
 """
 
 import logging
-import os
-import smtplib
-import ssl
+import time
+import unicodedata
+from collections.abc import Callable
+from contextlib import closing
+from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
 from functools import lru_cache
-from hashlib import sha256
-from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import TypeVar
+from urllib.parse import parse_qs, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from portal import ROOT
 from portal.clock import now
-from portal.config import Config
 from portal.letters.receipts import attached_receipt
-from portal.outbox import Letter, claim_letter, mark_failed, mark_sent
+from portal.outbox import (
+    Letter,
+    Mishap,
+    Trouble,
+    claim_letter,
+    is_mail_due,
+    mark_failed,
+    mark_sent,
+    put_off_due_mail,
+)
 from portal.parts import Parts
+from portal.post import NotSent, Post, post_of
 from portal.settings import LETTERS, Settings, read_settings
 
-TIMEOUT_S = 20
+ROUND_S = 30
+"""A round ends after so long, however slow the mail server is; the next one reads the settings again."""
+
+BROKEN_LINES = 2
+"""After so many broken connections in a row it is the server, not the mail."""
+
+MARKING_PAUSES_S = (0.2, 1, 3, 10)
+
+Done = TypeVar("Done")
 
 log = logging.getLogger(__name__)
 
 
 class BadMail(Exception):
-    """The mail can't be written: a kind without a template, a word that is missing, an address that is none."""
+    """The mail can't be written: a kind without a template, a word that is missing."""
 
 
-def deliver_waiting_mail(parts: Parts, most: int = 50) -> int:
-    """Send what waits, oldest first; gives how many were sent. One that fails waits longer each time."""
-    with parts.database.transaction() as session:
-        letter = claim_letter(session, parts.vault)
-    if letter is None:
-        return 0
+class BadAddress(BadMail):
+    """What is on file is no address."""
+
+
+def deliver_waiting_mail(parts: Parts, most: int = 50, is_stopping: Callable[[], bool] = lambda: False) -> int:
+    """Send what waits, oldest first; gives how many were sent. One that fails waits longer each time.
+
+    Where no connection can be had, none is claimed and all that are due rest together: a mail server in trouble is
+    asked once, not once for each mail.
+    """
     with parts.database.read() as connection:
+        if not is_mail_due(connection):
+            return 0
         settings = read_settings(connection)
-    sent = 0
-    with _Post(parts.config) as post:
-        for _ in range(most):
-            sent += _deliver(parts, settings, letter, post)
-            with parts.database.transaction() as session:
-                letter = claim_letter(session, parts.vault)
+    with closing(post_of(parts.config)) as post:
+        return _Round(parts, settings, post, is_stopping).send_up_to(most)
+
+
+class _Round:
+    """Some mails over one connection. How one ended is written down with the claim of the next: one commit a mail."""
+
+    def __init__(self, parts: Parts, settings: Settings, post: Post, is_stopping: Callable[[], bool]) -> None:
+        self._parts = parts
+        self._settings = settings
+        self._post = post
+        self._is_stopping = is_stopping
+        self._host = urlsplit(parts.config.base_url).hostname or "localhost"
+        self._broken_lines = 0
+
+    def send_up_to(self, most: int) -> int:
+        until = time.monotonic() + ROUND_S
+        letter = self._first()
+        sent = 0
+        for turn in range(1, most + 1):
             if letter is None:
                 break
-    return sent
+            mishap = self._mishap_of(letter)
+            sent += mishap is None
+            may_go_on = turn < most and time.monotonic() < until and not self._is_stopping()
+            letter = self._noted(letter, mishap, may_go_on)
+        return sent
 
+    def _first(self) -> Letter | None:
+        if not self._can_send():
+            return None
+        with self._parts.database.transaction() as session:
+            return claim_letter(session, self._parts.vault, self._host)
 
-def _deliver(parts: Parts, settings: Settings, letter: Letter, post: "_Post") -> bool:
-    try:
-        post.send(_message(parts, settings, letter))
-    except (OSError, smtplib.SMTPException, BadMail) as error:
-        why = _why(error)
-        log.warning("mail %s (%s) was not sent: %s", letter.id, letter.kind, why)
-        with parts.database.transaction() as session:
-            mark_failed(session, letter.id, why)
-        return False
-    with parts.database.transaction() as session:
-        mark_sent(session, letter.id)
-    return True
+    def _can_send(self) -> bool:
+        """Connect before any mail is leased, so that a slow connection uses up no lease."""
+        try:
+            self._post.open()
+        except NotSent as error:
+            self._put_off(error.mishap)
+            return False
+        return True
+
+    def _put_off(self, mishap: Mishap) -> None:
+        with self._parts.database.transaction() as session:
+            count = put_off_due_mail(session, mishap)
+        log.warning("no mail can be sent just now, and %s wait: %s", count, mishap)
+
+    def _mishap_of(self, letter: Letter) -> Mishap | None:
+        """Send it; what went wrong, if anything did."""
+        try:
+            self._post.send(_message(self._parts, self._settings, letter))
+        except BadAddress:
+            mishap = Mishap(Trouble.NOT_AN_ADDRESS, for_good=True)
+        except BadMail as error:
+            mishap = Mishap(Trouble.NOT_WRITTEN, str(error))
+        except NotSent as error:
+            mishap = error.mishap
+        except Exception as error:  # whatever it trips over, the mails behind it still go
+            log.exception("mail %s (%s) could not be made", letter.id, letter.kind)
+            mishap = Mishap(Trouble.NOT_WRITTEN, type(error).__name__)
+        else:
+            self._broken_lines = 0
+            return None
+        self._broken_lines = self._broken_lines + 1 if mishap.trouble is Trouble.BROKEN_OFF else 0
+        log.warning("mail %s (%s) was not sent: %s", letter.id, letter.kind, mishap)
+        return mishap
+
+    def _noted(self, letter: Letter, mishap: Mishap | None, may_go_on: bool) -> Letter | None:
+        """Write down how it ended; gives the next one, if there is to be one."""
+
+        def note(session: Session) -> Letter | None:
+            if mishap is None:
+                mark_sent(session, letter)
+            else:
+                mark_failed(session, letter, mishap)
+            if not (may_go_on and self._post.is_open):
+                return None
+            return claim_letter(session, self._parts.vault, self._host)
+
+        try:
+            following = self._persistently(note)
+        except Exception:  # whatever trips the claim, how this one ended is written down
+            may_go_on = False
+            self._persistently(note)
+            raise
+        if following is not None or self._post.is_open or not may_go_on:
+            return following
+        if mishap is not None and self._broken_lines >= BROKEN_LINES:
+            self._put_off(mishap)
+            return None
+        return self._first()
+
+    def _persistently(self, work: Callable[[Session], Done]) -> Done:
+        """What the mail server took must be written down: a database that is away for a moment is asked again."""
+        for pause_s in MARKING_PAUSES_S:
+            try:
+                with self._parts.database.transaction() as session:
+                    return work(session)
+            except OperationalError as error:
+                log.warning("the database does not answer after a mail: %s", type(error).__name__)
+                time.sleep(pause_s)
+        with self._parts.database.transaction() as session:
+            return work(session)
 
 
 def _message(parts: Parts, settings: Settings, letter: Letter) -> EmailMessage:
@@ -76,12 +182,6 @@ def _message(parts: Parts, settings: Settings, letter: Letter) -> EmailMessage:
         name = f"receipt-{letter.words['receipt']}.pdf"
         message.add_attachment(pdf, maintype="application", subtype="pdf", filename=name)
     return message
-
-
-def _why(error: Exception) -> str:
-    """For the office to read: the kind of failure and the server's number, never an address or a text of the mail."""
-    code = getattr(error, "smtp_code", None)
-    return f"{type(error).__name__} {code}" if code else type(error).__name__
 
 
 # --- writing --------------------------------------------------------------------------------------------------------
@@ -116,17 +216,21 @@ def written(
         "base_url": base_url,
         "has_pdf": has_pdf,
     }
+    to = _address(letter.recipient)
+    if to is None:
+        raise BadAddress
     try:
         subject, body, html = (
             _templates().get_template(f"email/{letter.kind}/{part}").render(words)
             for part in ("subject.txt", "body.txt", "body.html")
         )
         message = EmailMessage()
-        message["Subject"] = " ".join(subject.split())
-        message["From"] = Address(settings.clinic_name, addr_spec=_sender(settings, mail_url, base_url))
-        message["To"] = Address(addr_spec=letter.recipient)
-        if settings.text("clinic_email"):
-            message["Reply-To"] = settings.text("clinic_email")
+        message["Subject"] = _in_one_line(subject)
+        message["From"] = _sender(settings, mail_url, base_url)
+        message["To"] = to
+        answers_to = _address(settings.text("clinic_email"))
+        if answers_to is not None:
+            message["Reply-To"] = answers_to
         message["Date"] = format_datetime(now())
         message["Message-ID"] = letter.message_id
         message["Auto-Submitted"] = "auto-generated"
@@ -137,77 +241,24 @@ def written(
     return message
 
 
-def _sender(settings: Settings, mail_url: str, base_url: str) -> str:
+def _sender(settings: Settings, mail_url: str, base_url: str) -> Address:
     """`?from=` of the mail URL, for servers that insist on one; else the clinic's own address."""
     asked = parse_qs(urlsplit(mail_url).query).get("from", [""])[0]
-    return asked or settings.text("clinic_email") or f"no-reply@{urlsplit(base_url).hostname}"
+    own = f"no-reply@{urlsplit(base_url).hostname}"
+    found = _address(asked) or _address(settings.text("clinic_email")) or Address(addr_spec=own)
+    return Address(_in_one_line(settings.clinic_name), found.username, found.domain)
 
 
-# --- sending --------------------------------------------------------------------------------------------------------
-
-
-class _Post:
-    """A way to send, opened with the first mail and kept for those after it."""
-
-    def __init__(self, config: Config) -> None:
-        self._url = config.mail_url
-        self._own_name = urlsplit(config.base_url).hostname
-        self._server: smtplib.SMTP | None = None
-
-    def __enter__(self) -> "_Post":
-        return self
-
-    def __exit__(self, *_exception: Any) -> None:
-        self._hang_up()
-
-    def send(self, message: EmailMessage) -> None:
-        if self._url.startswith("file:"):
-            _file(message, Path(self._url.removeprefix("file:").removeprefix("//")))
-            return
-        try:
-            if self._server is None:
-                self._server = _connected(self._url, self._own_name)
-            self._server.send_message(message)
-        except (OSError, smtplib.SMTPException):
-            self._hang_up()
-            raise
-
-    def _hang_up(self) -> None:
-        server, self._server = self._server, None
-        if server is not None:
-            try:
-                server.quit()
-            except (OSError, smtplib.SMTPException):
-                server.close()
-
-
-def _connected(url: str, own_name: str | None) -> smtplib.SMTP:
-    """smtps: is TLS from the first byte; smtp: turns to TLS first, and this machine alone may do without."""
-    parts = urlsplit(url)
-    host = parts.hostname or "localhost"
-    if parts.scheme == "smtps":
-        server: smtplib.SMTP = smtplib.SMTP_SSL(
-            host, parts.port or 465, own_name, timeout=TIMEOUT_S, context=ssl.create_default_context()
-        )
-    else:
-        server = smtplib.SMTP(host, parts.port or 587, own_name, timeout=TIMEOUT_S)
+def _address(text: str) -> Address | None:
+    """One address and nothing else, its domain spelled as mail servers look it up; None where the text is none."""
+    local, _, domain = text.rpartition("@")
     try:
-        server.ehlo()
-        if parts.scheme == "smtp" and (server.has_extn("starttls") or host not in ("localhost", "127.0.0.1", "::1")):
-            server.starttls(context=ssl.create_default_context())
-            server.ehlo()
-        if parts.username:
-            server.login(unquote(parts.username), unquote(parts.password or ""))
-    except (OSError, smtplib.SMTPException):
-        server.close()
-        raise
-    return server
+        found = Address(addr_spec=f"{local}@{domain if domain.isascii() else domain.encode('idna').decode()}")
+    except (ValueError, MessageError, IndexError):  # IndexError: what the library makes of some that are none
+        return None
+    return found if found.username and found.domain else None
 
 
-def _file(message: EmailMessage, folder: Path) -> None:
-    """For development: one file per mail, named by its Message-ID, so that a mail sent again is still one file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    name = sha256(str(message["Message-ID"]).encode()).hexdigest()[:16]
-    unfinished = folder / f".{name}.{os.getpid()}"
-    unfinished.write_bytes(bytes(message))
-    unfinished.replace(folder / f"{now():%Y%m%d}-{name}.eml")
+def _in_one_line(text: str) -> str:
+    """Without any control character: a name can't end its header and begin another."""
+    return " ".join("".join(" " if unicodedata.category(one) == "Cc" else one for one in text).split())

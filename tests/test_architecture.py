@@ -25,6 +25,7 @@ LAYERS: list[set[str]] = [
         "mail",
         "patients",
         "paylinks",
+        "post",
         "receipt_pdf",
         "schedule",
     },

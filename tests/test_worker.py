@@ -34,7 +34,7 @@ def test_a_round_follows_the_hints_that_wait(stage: Stage) -> None:
     with stage.database.transaction() as session:
         event = GatewayEvent("evt_1", "payment_intent.succeeded", intent, intent, False, now())
         file_event(session, stage.gateway_id, "test", event)
-    assert work_once(stage.parts) == 1
+    assert work_once(stage.parts) == 2, "the hint, and the receipt that it brought"
     assert work_once(stage.parts) == 0
     stage.check_paid_once()
 

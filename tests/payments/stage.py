@@ -112,7 +112,7 @@ class Stage:
             secret_key="x" * 40,
             encryption_keys=(self.key,),
             base_url="https://pay.example.com",
-            mail_url="file:unused",
+            mail_url="file:build/mail",
         )
         from portal.vault import Vault
 

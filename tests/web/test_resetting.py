@@ -178,7 +178,7 @@ def test_a_mail_that_can_not_be_written_waits_and_is_not_lost(site: Site, monkey
     assert deliver_waiting_mail(site.parts) == 0
     with site.parts.database.read() as connection:
         row = connection.execute(select(OutboxMessage.last_error, OutboxMessage.tries, OutboxMessage.failed_at)).one()
-    assert tuple(row) == ("BadMail", 1, None)
+    assert tuple(row) == ("not written: TemplateNotFound", 1, None)
     site.change(lambda session: session.query(OutboxMessage).update({"kind": "password_reset"}))
     with shifted(timedelta(minutes=2)):
         assert deliver_waiting_mail(site.parts) == 1
