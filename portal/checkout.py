@@ -17,11 +17,12 @@ from sqlalchemy.orm import Session
 from portal.audit import record
 from portal.clinic import Location, Service, ServiceTax, Tax
 from portal.clock import now
-from portal.db import Database
 from portal.errors import Refusal
 from portal.invoices.books import Line, TaxRate, issue_invoice, taxes_on, total_cents
 from portal.invoices.tables import Invoice
+from portal.letters.requests import Requested, queue_request
 from portal.money import format_money
+from portal.parts import Parts
 from portal.people import Patient
 from portal.schedule import CANCELLED, Appointment
 from portal.schedule.booking import complete_in, invoice_number, locked_visit
@@ -113,7 +114,10 @@ class Bill:
 
 @dataclass(frozen=True)
 class Order:
-    """A press on Checkout. Of a visit the key is given, and its patient and place are the visit's own."""
+    """A press on Checkout. Of a visit the key is given, and its patient and place are the visit's own.
+
+    `request_wanted`: a request to pay online goes out with the invoice, unless the invoice itself is emailed.
+    """
 
     request_id: UUID
     items: tuple[Item, ...]
@@ -123,14 +127,19 @@ class Order:
     location_id: int | None = None
     note: str = ""
     email_wanted: bool = False
+    request_wanted: bool = False
     completes: bool = False
 
 
 class CheckedOut(NamedTuple):
-    """The invoice that a press led to; not a new one where it had been made before, by this press or by somebody."""
+    """The invoice that a press led to; not a new one where it had been made before, by this press or by somebody.
+
+    `requested`: the request to pay that went with it, or why it could not be sent.
+    """
 
     number: str
     is_new: bool
+    requested: Requested | Refusal | None = None
 
 
 # --- prices ---------------------------------------------------------------------------------------------------------
@@ -197,16 +206,16 @@ def offers(connection: Connection) -> list[Offer]:
 # --- the press ------------------------------------------------------------------------------------------------------
 
 
-def check_out(database: Database, order: Order, by: int) -> CheckedOut:
+def check_out(parts: Parts, order: Order, by: int) -> CheckedOut:
     """Issue the invoice, and complete the visit with it where that was asked, all in one transaction.
 
     Pressed twice, or by two clerks at once, there is one invoice, and everybody is led to it. Raises TotalChanged,
     NotSold, NothingToInvoice, TotalOutOfRange, PatientNotFound, NoSuchLocation, VisitNotFound or VisitIsOver.
     """
-    return database.looking_again(lambda session: _check_out(session, order, by))
+    return parts.database.looking_again(lambda session: _check_out(parts, session, order, by))
 
 
-def _check_out(session: Session, order: Order, by: int) -> CheckedOut:
+def _check_out(parts: Parts, session: Session, order: Order, by: int) -> CheckedOut:
     made = session.scalar(select(Invoice.number).where(Invoice.request_id == order.request_id))
     if made is not None:
         return CheckedOut(made, is_new=False)
@@ -219,7 +228,18 @@ def _check_out(session: Session, order: Order, by: int) -> CheckedOut:
     bill = _bill_as_shown(session, order, visit)
     if visit is not None and order.completes:
         complete_in(session, visit, by)
-    return CheckedOut(_issue(session, order, visit, bill, by).number, is_new=True)
+    invoice = _issue(session, order, visit, bill, by)
+    return CheckedOut(invoice.number, is_new=True, requested=_requested(parts, session, order, invoice, by))
+
+
+def _requested(parts: Parts, session: Session, order: Order, invoice: Invoice, by: int) -> Requested | Refusal | None:
+    """The request to pay that was ticked. One that can't be sent does not keep the invoice from being issued."""
+    if not order.request_wanted or order.email_wanted:
+        return None
+    try:
+        return queue_request(parts, session, invoice, order.request_id, by=by)
+    except Refusal as refusal:
+        return refusal
 
 
 def _bill_as_shown(session: Session, order: Order, visit: Appointment | None) -> Bill:

@@ -17,14 +17,21 @@ from sqlalchemy.orm import Session
 from portal.audit import AuditEntry
 from portal.checkout import Bill, CheckedOut, Item, NoSuchLocation, NotSold, Order, TotalChanged, check_out, priced
 from portal.clinic import Service
+from portal.config import Config
 from portal.db import Database
+from portal.gateway import Gateway
 from portal.invariants import broken_invariants
 from portal.invoices.books import NothingToInvoice, TaxRate, issue_invoice, void_invoice
 from portal.invoices.tables import Invoice, LineTax
+from portal.letters.requests import CannotBePaidOnline, Requested
+from portal.outbox import OutboxMessage
+from portal.parts import Parts
 from portal.schedule import BOOKED, COMPLETED, Appointment
 from portal.schedule.booking import Slot, Wish, book, cancel
 from portal.schedule.refusals import PatientNotFound, VisitIsOver, VisitNotFound
-from tests.makers import GST, PST, Cast, count_of, make_cast, make_service
+from portal.settings import change_setting
+from portal.vault import new_key, parse_key
+from tests.makers import GST, PST, Cast, count_of, make_cast, make_gateway, make_service, make_vault
 
 DAY = date(2026, 11, 24)
 
@@ -33,11 +40,15 @@ DAY = date(2026, 11, 24)
 class Desk:
     """A clinic's front desk, with a visit of Maya's at nine."""
 
-    database: Database
+    parts: Parts
     cast: Cast
     massage: Service
     cushion: Service
     visit: Appointment
+
+    @property
+    def database(self) -> Database:
+        return self.parts.database
 
     def order(self, *items: Item, **changes: Any) -> Order:
         """Checkout of the visit, as the form shows it."""
@@ -50,7 +61,7 @@ class Desk:
             return priced(connection, items)
 
     def press(self, order: Order) -> CheckedOut:
-        return check_out(self.database, order, self.cast.clerk.id)
+        return check_out(self.parts, order, self.cast.clerk.id)
 
     def change(self, work: Callable[[Session], Any]) -> Any:
         with self.database.transaction() as session:
@@ -73,6 +84,21 @@ class Desk:
         return found
 
 
+def _parts(database_url: str, database: Database) -> Parts:
+    def no_gateway(_secret: str) -> Gateway:
+        raise AssertionError("a checkout called a gateway")
+
+    config = Config(
+        production=False,
+        database_url=database_url,
+        secret_key="x" * 40,
+        encryption_keys=(parse_key(new_key()),),
+        base_url="https://pay.example.com",
+        mail_url="file:unused",
+    )
+    return Parts(config, database, make_vault(), no_gateway)
+
+
 @pytest.fixture
 def desk(database_url: str) -> Iterator[Desk]:
     database = Database(database_url)
@@ -82,7 +108,7 @@ def desk(database_url: str) -> Iterator[Desk]:
         cushion = make_service(session, "Lumbar support cushion", 4_800, (GST, PST), is_product=True)
     slot = Slot(cast.location.id, cast.practitioner.id, DAY, 9 * 60)
     visit = book(database, Wish(uuid4().hex, cast.maya.id, massage.id, slot), cast.clerk.id)
-    yield Desk(database, cast, massage, cushion, visit)
+    yield Desk(_parts(database_url, database), cast, massage, cushion, visit)
     database.close()
 
 
@@ -258,3 +284,45 @@ def test_what_was_worked_out_is_written_down(desk: Desk) -> None:
     )
     assert sorted(map(tuple, rows)) == [("GST", 2_40), ("GST", 6_00), ("PST", 3_36)]
     assert desk.invoices()[0].owed_cents == 179_76
+
+
+# --- a request to pay with it ---------------------------------------------------------------------------------------
+
+
+def takes_online_payments(desk: Desk) -> None:
+    def switch_on(session: Session) -> None:
+        make_gateway(session, desk.parts.vault)
+        for key in ("module_payment_gateways", "accept_payments_in_portal", "email_pay_online_request"):
+            change_setting(session, key, "yes")
+
+    desk.change(switch_on)
+
+
+def queued(desk: Desk) -> list[str]:
+    found: list[str] = desk.change(lambda session: list(session.scalars(select(OutboxMessage.kind))))
+    return found
+
+
+@pytest.mark.promise("E1")
+def test_a_request_that_is_ticked_goes_with_the_invoice_once(desk: Desk) -> None:
+    takes_online_payments(desk)
+    order = desk.order(request_wanted=True)
+    made, again = desk.press(order), desk.press(order)
+    assert made.requested == Requested("maya@example.com", is_new=True)
+    assert again.number == made.number and again.requested is None
+    assert queued(desk) == ["pay_request"]
+
+
+@pytest.mark.promise("E1")
+def test_a_request_that_cannot_be_sent_keeps_no_invoice_from_being_issued(desk: Desk) -> None:
+    takes_online_payments(desk)
+    desk.change(lambda session: change_setting(session, "accept_payments_in_portal", "no"))
+    made = desk.press(desk.order(request_wanted=True))
+    assert isinstance(made.requested, CannotBePaidOnline) and len(desk.invoices()) == 1
+    assert queued(desk) == []
+
+
+def test_an_invoice_that_is_emailed_itself_has_no_request_beside_it(desk: Desk) -> None:
+    takes_online_payments(desk)
+    assert desk.press(desk.order(request_wanted=True, email_wanted=True)).requested is None
+    assert "pay_request" not in queued(desk)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from flask_babel import lazy_gettext as _l
+from flask_babel.speaklater import LazyString
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -46,6 +47,17 @@ class CannotBePaidOnline(Refusal):
     message = _l("{why}")
 
 
+_WHY_NOT: dict[type[Refusal], LazyString] = {
+    words.OnlinePaymentOff: _l("Online payment is switched off, or its location has no active payment gateway."),
+    words.InvoiceIsVoid: _l("It is void."),
+    words.NothingToPay: _l("Nothing is left to pay on it."),
+    words.PaymentDisputed: _l("An earlier payment of it is disputed, and the bank is deciding about that."),
+    words.TooSmallForCards: _l("What is left to pay is too small for a card."),
+    words.TooLargeForCards: _l("What is left to pay is too large for one card payment."),
+    words.TooFineForCards: _l("Cards can't be charged this exact amount."),
+}
+
+
 @dataclass(frozen=True)
 class Requested:
     """A request that is queued: to whom, and whether this press queued it or one before."""
@@ -86,14 +98,12 @@ def queue_request(parts: Parts, session: Session, invoice: Invoice, request_id: 
 
 
 def check_that_link_would_work(parts: Parts, session: Session, invoice: Invoice) -> None:
-    """Raises CannotBePaidOnline with the sentence that the link's holder would read."""
+    """Raises CannotBePaidOnline, which says to staff why the link's holder could not pay."""
     try:
         check_open_to_cards(parts, session, invoice, LINK, invoice.balance_cents)
-    except words.OnlinePaymentOff:
-        why = _l("Online payment is switched off, or its location has no active payment gateway.")
-        raise CannotBePaidOnline(number=invoice.number, why=why) from None
     except Refusal as refusal:
-        raise CannotBePaidOnline(number=invoice.number, why=refusal.heading) from None
+        why = _WHY_NOT.get(type(refusal), refusal.heading)
+        raise CannotBePaidOnline(number=invoice.number, why=why) from None
 
 
 def queue_link(

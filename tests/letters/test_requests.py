@@ -2,17 +2,22 @@
 
 import re
 from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import delete, select
 
+from portal.clock import now
+from portal.db import Database
+from portal.letters.addressing import addressee, email_columns, email_in_row
 from portal.letters.requests import CannotBePaidOnline, NoAddress, RequestsOff, request_payment
 from portal.mail import deliver_waiting_mail
 from portal.outbox import OutboxMessage, claim_letter
 from portal.paylinks import PayLink, hash_of
-from portal.people import PayerLink
+from portal.people import Patient, PayerLink
+from tests.makers import make_patient, make_payer_link, make_user
 from tests.payments.stage import Stage
 
 
@@ -71,3 +76,28 @@ def test_whoever_settles_a_payment_queues_its_receipt_once(stage: Stage, tmp_pat
     assert len(queued(stage, "receipt")) == 1
     config = replace(stage.parts.config, mail_url=f"file:{tmp_path}")
     assert deliver_waiting_mail(replace(stage.parts, config=config)) == 1
+
+
+@pytest.mark.parametrize("born", [date(1980, 1, 1), date(2020, 1, 1), None])
+@pytest.mark.parametrize("own", ["", "own@example.com"])
+@pytest.mark.parametrize("account", ["", "account@example.com"])
+@pytest.mark.parametrize("payers", [(), ("",), ("first@example.com",), ("", "second@example.com")])
+def test_a_list_names_the_same_address_as_the_mail(
+    database_url: str, born: date | None, own: str, account: str, payers: tuple[str, ...]
+) -> None:
+    database = Database(database_url)
+    with database.transaction() as session:
+        patient = make_patient(session, "Rosa", "Delgado", email=own, birth_date=born)
+        if account:
+            make_user(session, account, patient=patient)
+        for days_ago, email in enumerate(payers):
+            link = make_payer_link(session, make_patient(session, email=email), patient)
+            link.created_at = now() - timedelta(days=9 - days_ago)
+        patient_id = patient.id
+    with database.read() as connection:
+        row = connection.execute(
+            select(Patient.birth_date, *email_columns(Patient.__table__.c.id)).where(Patient.id == patient_id)
+        ).one()
+        found = addressee(connection, patient_id)
+    assert email_in_row(row, now().date()) == (found.email if found else "")
+    database.close()

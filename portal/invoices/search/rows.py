@@ -43,6 +43,7 @@ from portal.invoices.reading.lists import written_key
 from portal.invoices.reading.words import CHECKED, Tag, Today, money
 from portal.invoices.search.narrowing import REFUND_PENDING, Narrowing
 from portal.invoices.tables import Invoice
+from portal.letters.addressing import email_columns, email_in_row
 from portal.payments.tables import Case, PaymentAttempt
 from portal.people import Patient, PayerLink
 
@@ -128,8 +129,9 @@ def _pending_ids() -> Select[Any]:
 
 
 @lru_cache(maxsize=256)
-def statement_of(shape: Shape, most: int) -> Select[Any]:
-    """The newest invoices of a search, at most so many, with what stands in their rows."""
+def statement_of(shape: Shape, most: int, emails: bool = False) -> Select[Any]:
+    """The newest invoices of a search, at most so many, with what stands in their rows; and the addresses that mails
+    about them go to, where those are asked for."""
     limit = literal_column(str(most), Integer)
     parts = [
         select(invoices.service_on, invoices.id)
@@ -141,7 +143,8 @@ def statement_of(shape: Shape, most: int) -> Select[Any]:
     ]
     together = union_all(*(select(part) for part in parts)).subquery() if len(parts) > 1 else parts[0]
     newest = select(together).order_by(together.c.service_on.desc(), together.c.id.desc()).limit(limit)
-    return _with_names(newest.subquery("page").c)
+    statement = _with_names(newest.subquery("page").c)
+    return statement.add_columns(patients.birth_date, *email_columns(invoices.patient_id)) if emails else statement
 
 
 _payers = Patient.__table__.alias("payers")
@@ -170,7 +173,8 @@ def _with_names(page: Any) -> Select[Any]:
     )
     return (
         select(
-            invoices.id, invoices.number, invoices.service_on, invoices.due_on, invoices.standing, invoices.currency,
+            invoices.id, invoices.number, invoices.patient_id, invoices.service_on, invoices.due_on,
+            invoices.standing, invoices.currency,
             invoices.owed_cents, invoices.paid_cents, invoices.balance_cents,
             patients.given_name, patients.family_name,
             _payers.c.given_name.label("payer_given_name"), _payers.c.family_name.label("payer_family_name"),
@@ -199,6 +203,8 @@ class Row(NamedTuple):
     balance_cents: int
     is_void: bool
     refund_pending: bool
+    patient_id: int
+    email: str
 
 
 class Page(NamedTuple):
@@ -208,12 +214,14 @@ class Page(NamedTuple):
     following: str
 
 
-def page_of(connection: Connection, search: Narrowing, after: Key | None = None) -> Page:
-    """One page of a search, the newest first."""
-    found = rows_of(connection, search, PAGE + 1, after)
+def page_of(connection: Connection, search: Narrowing, after: Key | None = None, *, emails: bool = False) -> Page:
+    """One page of a search, the newest first; with `emails`, also to whom mails about each invoice go."""
+    found = connection.execute(
+        statement_of(shape_of(search, after), PAGE + 1, emails), values_of(search, after)
+    ).all()
     today = Today()
     following = written_key(found[PAGE - 1].service_on, found[PAGE - 1].id) if len(found) > PAGE else ""
-    return Page([_row(row, today) for row in found[:PAGE]], following)
+    return Page([_row(row, today, emails) for row in found[:PAGE]], following)
 
 
 def rows_of(connection: Connection, search: Narrowing, most: int, after: Key | None = None) -> Sequence[Found]:
@@ -222,7 +230,7 @@ def rows_of(connection: Connection, search: Narrowing, most: int, after: Key | N
     return connection.execute(statement, values_of(search, after)).all()
 
 
-def _row(row: Found, today: Today) -> Row:
+def _row(row: Found, today: Today, emails: bool) -> Row:
     here = today.at(row.timezone)
     return Row(
         row.number,
@@ -238,6 +246,8 @@ def _row(row: Found, today: Today) -> Row:
         row.balance_cents,
         row.standing == Status.VOID,
         row.refund_pending,
+        row.patient_id,
+        email_in_row(row, here) if emails else "",
     )
 
 

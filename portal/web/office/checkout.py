@@ -29,6 +29,7 @@ from portal.checkout import (
 from portal.errors import Refusal
 from portal.invoices.reading import large, weekday
 from portal.invoices.reading.words import money, percent
+from portal.letters.requests import Requested
 from portal.money import exponent, parse_amount
 from portal.parts import parts
 from portal.patients.facts import person_on_file
@@ -38,6 +39,7 @@ from portal.schedule.reading import Place
 from portal.schedule.refusals import VisitIsOver
 from portal.web import typed
 from portal.web.access import staff_may, who
+from portal.web.office.mails import ask_for
 from portal.web.office.schedule import chosen_place
 from portal.web.scope import reading, settings
 
@@ -116,6 +118,7 @@ class Typed:
     quantity: str
     notes: str
     mail: bool
+    ask: bool
     shown: int
     completes: bool
 
@@ -135,6 +138,7 @@ def _typed(form: MultiDict[str, str]) -> Typed:
         quantity=typed.words(form.get("more", "1"), 20),
         notes=typed.words(form.get("notes"), LONGEST_NOTES),
         mail="mail" in form,
+        ask="ask" in form,
         shown=typed.number(form.get("shown"), 10**14) or 0,
         completes=form.get("complete") == "1",
     )
@@ -144,7 +148,7 @@ def _begun(subject: Subject) -> Typed:
     """The form as it is first shown: the service of the visit, at its price."""
     lines = (TypedLine(subject.visit.service_id, "1"),) if subject.visit else ()
     completes = request.args.get("complete") == "1"
-    return Typed(uuid4(), lines, None, "1", "", bool(subject.email), 0, completes)
+    return Typed(uuid4(), lines, None, "1", "", bool(subject.email), False, 0, completes)
 
 
 def _wrong_quantity() -> str:
@@ -232,10 +236,11 @@ def _check_out(subject: Subject, form: Typed) -> ResponseReturnValue:
         location_id=subject.place_id,
         note=form.notes,
         email_wanted=form.mail and bool(subject.email),
+        request_wanted=form.ask,
         completes=form.completes,
     )
     try:
-        return _led_to(check_out(parts().database, order, who().id))
+        return _led_to(check_out(parts(), order, who().id))
     except Refusal as refusal:
         return _page(subject, form, refusal=refusal)
 
@@ -247,6 +252,10 @@ def _led_to(made: CheckedOut) -> ResponseReturnValue:
     else:
         told = _("Nothing was issued a second time. To change it, void it and check out again.")
         flash(_("Invoice %(number)s was made already", number=made.number) + "\n" + told, "warn")
+    if isinstance(made.requested, Requested):
+        flash(_("A request to pay is on its way.\nIt goes to %(email)s.", email=made.requested.email), "ok")
+    elif made.requested is not None:
+        flash(f"{made.requested.heading}\n{made.requested.text}", "warn")
     return redirect(url_for("receive.form", number=made.number), 303)
 
 
@@ -281,6 +290,7 @@ def _page(
         has_changed=isinstance(refusal, TotalChanged),
         focus="" if errors or refusal else focus,
         mail_hint=_mail_hint(subject),
+        ask=ask_for(subject.patient_id),
         location_options=[(place.id, place.name) for place in subject.places],
     )
     return page, refusal.status if refusal else 422 if errors else status

@@ -1,5 +1,7 @@
 """Invoice Search, what it finds as a file, and one invoice."""
 
+from uuid import uuid4
+
 from babel.numbers import format_decimal
 from flask import Blueprint, Response, abort, render_template, request
 from flask.typing import ResponseReturnValue
@@ -12,6 +14,7 @@ from portal.invoices.search.export import MOST_IN_A_WORKBOOK, TooManyForAWorkboo
 from portal.parts import parts
 from portal.permissions import May
 from portal.web.access import staff_may, who
+from portal.web.office.mails import ask_for, may_ask
 from portal.web.scope import reading
 
 bp = Blueprint("search", __name__, url_prefix="/office/invoices")
@@ -27,17 +30,23 @@ def invoices() -> ResponseReturnValue:
     search = narrowed(reading(), request.args, known)
     after = read_key(request.args.get("after", ""))
     found = found_by(reading(), search)
+    asks = may_ask()
+    page = page_of(reading(), search, after, emails=asks)
     return render_template(
         "office/search/list.html",
         search=search,
         known=known,
         statuses=STATUSES,
-        page=page_of(reading(), search, after),
+        page=page,
         found=found,
         caption=caption(search, found.number),
         first=after is None,
         can_void=who().may(May.CORRECT),
         can_receive=who().may(May.RECEIVE),
+        asks=asks,
+        asks_any=any(row.email and row.balance_cents > 0 for row in page.rows),
+        request_id=uuid4(),
+        here=request.full_path,
     )
 
 
@@ -74,12 +83,14 @@ def invoice(number: str) -> ResponseReturnValue:
     head = invoice_for_staff(reading(), number) or abort(404)
     paper = paper_for(reading(), head)
     story = story_of(reading(), head.id, head.currency, head.zone)
+    can_receive = who().may(May.RECEIVE) and head.balance_cents > 0 and not head.voided and not head.is_checked
     note_view(parts().database, who().id, head.patient_id, "invoice")
     return render_template(
         "office/search/invoice.html",
         head=head,
         paper=paper,
         story=story,
+        ask=ask_for(head.patient_id) if can_receive else None,
         can_void=who().may(May.CORRECT) and not head.voided,
-        can_receive=who().may(May.RECEIVE) and head.balance_cents > 0 and not head.voided and not head.is_checked,
+        can_receive=can_receive,
     )
