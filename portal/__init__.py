@@ -41,6 +41,7 @@ def create_app(config: "Config | None" = None, *, connect: "Callable[[str], Gate
         invoices,
         limits,
         look,
+        mail_choices,
         office,
         pay,
         payers,
@@ -76,10 +77,25 @@ def create_app(config: "Config | None" = None, *, connect: "Callable[[str], Gate
     auth.init(app, parts)
     errors.init(app)
     look.init(app)
-    for module in (start, health, invoices, pay, cards, payers, programs, hooks, second_factor, invitations, sign_up):
+    for module in (
+        start,
+        health,
+        invoices,
+        pay,
+        cards,
+        payers,
+        mail_choices,
+        programs,
+        hooks,
+        second_factor,
+        invitations,
+        sign_up,
+    ):
         app.register_blueprint(module.bp)
     office.init(app)
-    csrf.exempt(hooks.bp)
+    app.register_blueprint(mail_choices.from_mails)
+    for posted_from_outside in (hooks.bp, mail_choices.from_mails):
+        csrf.exempt(posted_from_outside)
     access.check_that_every_route_has_a_rule(app)
     app.wsgi_app = proxy.behind_proxies(app.wsgi_app, config)  # type: ignore[method-assign]  # as Flask documents it
     return app

@@ -234,6 +234,9 @@ def written(
         message["Date"] = format_datetime(now())
         message["Message-ID"] = letter.message_id
         message["Auto-Submitted"] = "auto-generated"
+        if "unsubscribe" in letter.words:
+            message["List-Unsubscribe"] = f"<{letter.words['unsubscribe']}>"
+            message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
         message.set_content(body.strip() + "\n")
         message.add_alternative(html, subtype="html")
     except Exception as error:  # whatever a template or an address trips over, the letters behind it still go

@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 from portal.audit import chain_entries
 from portal.cards import let_go_of_removed_cards
 from portal.invoices.sums import fold_sums
+from portal.letters.reminders import queue_reminders
 from portal.limits import forget_tries
 from portal.mail import deliver_waiting_mail
 from portal.parts import Parts
@@ -37,8 +38,8 @@ def follow_hints(parts: Parts) -> int:
 
 
 def work_once(parts: Parts) -> int:
-    """One round of hints and mail; gives how much was done."""
-    return follow_hints(parts) + deliver_waiting_mail(parts)
+    """One round of hints, reminders and mail; gives how much was done."""
+    return follow_hints(parts) + remind(parts) + deliver_waiting_mail(parts)
 
 
 def sweep_once(parts: Parts) -> int:
@@ -56,6 +57,11 @@ def chain_audit(parts: Parts) -> int:
 def add_up(parts: Parts) -> int:
     """Bring the sums of Invoice Search up to date; gives how many invoices had changed."""
     return fold_sums(parts.database)
+
+
+def remind(parts: Parts) -> int:
+    """Queue the reminders that are due; gives how many."""
+    return queue_reminders(parts)
 
 
 def tidy(parts: Parts) -> None:
@@ -99,6 +105,7 @@ class Worker:
         if time.monotonic() >= self._next_tidy:
             self._next_tidy = time.monotonic() + TIDY_EVERY_S
             self._did(tidy)
+            self._did(remind)
         return any(done)
 
     def _did(self, work: Callable[[Parts], int | None]) -> bool:

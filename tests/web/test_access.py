@@ -28,6 +28,7 @@ SEEN_BY_ANYBODY = {
     "security.forgot_password", "security.reset_password", "invitations.page", "invitations.open_link",
     "invitations.accept", "sign_up.page", "sign_up.ask", "sign_up.sent",
     "sign_up.open_link", "sign_up.proving", "sign_up.prove", "sign_up.waiting",
+    "no_reminders.ask", "no_reminders.stop",
 }  # fmt: skip
 STAFFS = {STAFF, *(rule_for(permission) for permission in May)}
 EMAILS = {
