@@ -38,7 +38,6 @@ def test_the_link_in_a_reminder_changes_nothing_until_its_button_is_pressed(site
     for _ in range(2):
         assert "Stop reminders?" in words(stranger.get(path))
         stranger.head(path)
-        stranger.options(path)
     assert chosen(site)[0]
     # As mail programs do (RFC 8058): no form of ours, no cookie.
     answer = site.visitor().post(path, data={"List-Unsubscribe": "One-Click"})
