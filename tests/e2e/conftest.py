@@ -265,12 +265,25 @@ class Person:
     def presses_pay(self) -> None:
         self.page.get_by_role("button", name="Pay CA$").click()
 
+    def pays_here(self, card: str) -> None:
+        """A new card, on the pay page that is open."""
+        self.types_card(card)
+        self.presses_pay()
+
     def pays(self, number: str, card: str = VISA) -> None:
         """The whole way, with a new card."""
         self.opens_pay_page(number)
         self.chooses_a_new_card()
-        self.types_card(card)
-        self.presses_pay()
+        self.pays_here(card)
+
+    def sees_the_banks_question(self) -> None:
+        expect(self.challenge.get_by_role("button", name="Complete authentication")).to_be_visible()
+
+    def satisfies_the_bank(self) -> None:
+        self.challenge.get_by_role("button", name="Complete authentication").click()
+
+    def fails_the_bank(self) -> None:
+        self.challenge.get_by_role("button", name="Fail authentication").click()
 
     def sees_receipt(self, amount: str = "100.00") -> None:
         expect(self.page.get_by_role("heading", level=1)).to_contain_text("Receipt R-")

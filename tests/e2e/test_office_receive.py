@@ -13,6 +13,7 @@ from tests.support.browser import Pages
 pytestmark = pytest.mark.browser
 
 Someone = Callable[..., Person]
+SVEN = "Sven Lindqvist, pays for them"
 
 
 class Clerk:
@@ -38,12 +39,27 @@ class Clerk:
     def processes(self) -> None:
         self.page.get_by_role("button", name="Process Credit Card").click()
 
+    def charges(self, card: str, *, keeps: bool = False) -> None:
+        """A new card, typed on the page that is open; kept where the payer says yes."""
+        self.person.types_card(card)
+        if keeps:
+            self.page.get_by_label("Save card").check()
+        self.processes()
+
     def records(self) -> None:
         self.page.get_by_role("button", name=re.compile("Record payment")).click()
 
     def sees_received(self, amount: str) -> None:
         expect(self.page.get_by_role("heading", level=1)).to_have_text("Payment received")
         expect(self.page.locator(".list").first).to_contain_text(amount)
+
+    def charges_sven_who_keeps_the_card(self, number: str) -> None:
+        """An invoice of Theo's, whose second payer Sven is."""
+        self.opens(number)
+        self.chooses("Payer", SVEN)
+        expect(self.page.get_by_label("Name on the card")).to_have_value("Sven Lindqvist")
+        self.charges(VISA, keeps=True)
+        self.sees_received("$100.00")
 
     def is_told(self, text: str) -> None:
         self.person.is_told(text)
@@ -60,9 +76,7 @@ def test_dana_charges_a_new_card_and_the_payer_keeps_it(story: Story, dana: Cler
     dana.opens(first)
     assert_accessible(dana.page)
     expect(dana.page.get_by_label("Gateway")).to_have_value("process")
-    dana.person.types_card(VISA)
-    dana.page.get_by_label("Save card").check()
-    dana.processes()
+    dana.charges(VISA, keeps=True)
     dana.sees_received("$100.00")
     assert_accessible(dana.page)
 
@@ -83,13 +97,11 @@ def test_a_debit_mastercard_is_refused_at_the_desk_before_money_moves(
     number = story.invoice()
     new_page.expect_console("422")
     dana.opens(number)
-    dana.person.types_card(DEBIT_MASTERCARD)
-    dana.processes()
+    dana.charges(DEBIT_MASTERCARD)
     dana.is_told("This debit card is not accepted. Nothing was charged.")
     dana.is_told("the only debit card that the gateway takes is Visa Debit")
     assert story.sandbox.charges() == []
-    dana.person.types_card(MASTERCARD)
-    dana.processes()
+    dana.charges(MASTERCARD)
     dana.sees_received("$100.00")
     story.check_the_books()
 
@@ -98,9 +110,8 @@ def test_a_debit_mastercard_is_refused_at_the_desk_before_money_moves(
 def test_a_3d_secure_challenge_shows_on_the_desks_screen(story: Story, dana: Clerk) -> None:
     number = story.invoice()
     dana.opens(number)
-    dana.person.types_card(ASKS_FOR_3D_SECURE)
-    dana.processes()
-    dana.person.challenge.get_by_role("button", name="Complete authentication").click()
+    dana.charges(ASKS_FOR_3D_SECURE)
+    dana.person.satisfies_the_bank()
     dana.sees_received("$100.00")
     (payment,) = story.payments(number)
     assert (payment.channel, payment.recorded_by) == ("desk", story.cast.clerk.id)
@@ -111,13 +122,12 @@ def test_a_3d_secure_challenge_shows_on_the_desks_screen(story: Story, dana: Cle
 def test_after_a_reload_the_banks_question_is_taken_up_again_at_the_desk(story: Story, dana: Clerk) -> None:
     number = story.invoice()
     dana.opens(number)
-    dana.person.types_card(ASKS_FOR_3D_SECURE)
-    dana.processes()
-    expect(dana.person.challenge.get_by_role("button", name="Complete authentication")).to_be_visible()
+    dana.charges(ASKS_FOR_3D_SECURE)
+    dana.person.sees_the_banks_question()
     dana.opens(number)
     assert_accessible(dana.page)
     dana.page.get_by_role("button", name="Continue with the bank").click()
-    dana.person.challenge.get_by_role("button", name="Complete authentication").click()
+    dana.person.satisfies_the_bank()
     dana.sees_received("$100.00")
     assert len(story.attempts(number)) == 1
     story.check_the_books()
@@ -127,10 +137,8 @@ def test_after_a_reload_the_banks_question_is_taken_up_again_at_the_desk(story: 
 def test_an_absent_payers_bank_is_not_asked_and_the_desk_is_told(story: Story, dana: Clerk) -> None:
     first, second = story.invoice(), story.invoice()
     dana.opens(first)
-    dana.person.types_card(ASKS_FOR_3D_SECURE)
-    dana.page.get_by_label("Save card").check()
-    dana.processes()
-    dana.person.challenge.get_by_role("button", name="Complete authentication").click()
+    dana.charges(ASKS_FOR_3D_SECURE, keeps=True)
+    dana.person.satisfies_the_bank()
     dana.sees_received("$100.00")
 
     dana.opens(second)
@@ -143,7 +151,7 @@ def test_an_absent_payers_bank_is_not_asked_and_the_desk_is_told(story: Story, d
     assert story.balance(second) == 100_00
     dana.page.get_by_label("The payer is not here").uncheck()
     dana.processes()
-    dana.person.challenge.get_by_role("button", name="Complete authentication").click()
+    dana.person.satisfies_the_bank()
     dana.sees_received("$100.00")
     story.check_the_books()
 
@@ -152,9 +160,7 @@ def test_an_absent_payers_bank_is_not_asked_and_the_desk_is_told(story: Story, d
 def test_an_absent_payers_ordinary_card_is_charged(story: Story, dana: Clerk) -> None:
     first, second = story.invoice(), story.invoice()
     dana.opens(first)
-    dana.person.types_card(VISA)
-    dana.page.get_by_label("Save card").check()
-    dana.processes()
+    dana.charges(VISA, keeps=True)
     dana.sees_received("$100.00")
     dana.opens(second)
     dana.page.get_by_label("The payer is not here").check()
@@ -167,8 +173,7 @@ def test_an_absent_payers_ordinary_card_is_charged(story: Story, dana: Clerk) ->
 def test_a_declined_card_says_why_and_cash_goes_on_from_there(story: Story, dana: Clerk) -> None:
     number = story.invoice()
     dana.opens(number)
-    dana.person.types_card(NO_MONEY)
-    dana.processes()
+    dana.charges(NO_MONEY)
     dana.is_told("The bank said no to this card. Nothing was charged.")
     assert_accessible(dana.page)
     dana.chooses("Paid by", "Cash")
@@ -195,8 +200,7 @@ def test_a_part_in_cash_and_the_rest_by_card(story: Story, dana: Clerk) -> None:
     dana.page.get_by_role("link", name="Receive the rest").click()
     dana.fields_are_ready()
     expect(dana.page.get_by_label(re.compile("^Amount"))).to_have_value("60.00")
-    dana.person.types_card(MASTERCARD)
-    dana.processes()
+    dana.charges(MASTERCARD)
     dana.sees_received("$0.00")
     paid = [(one.kind, one.brand, one.amount_cents, one.channel) for one in story.payments(number)]
     assert paid == [("cash", None, 40_00, "desk"), ("card", "mastercard", 60_00, "desk")]
@@ -209,8 +213,7 @@ def test_a_part_by_card_leaves_the_rest_receivable(story: Story, dana: Clerk) ->
     number = story.invoice()
     dana.opens(number)
     dana.types_amount("25.50")
-    dana.person.types_card(VISA)
-    dana.processes()
+    dana.charges(VISA)
     dana.sees_received("$74.50")
     assert story.captured() == 25_50
     assert story.balance(number) == 74_50
@@ -243,19 +246,13 @@ def test_a_wrong_amount_is_refused_at_the_field_and_the_card_need_not_be_typed_a
 @pytest.mark.promise("O8", "O9")
 def test_another_payers_card_pays_and_stays_theirs(story: Story, dana: Clerk) -> None:
     number = story.invoice(patient="theo")
-    dana.opens(number)
-    dana.chooses("Payer", "Sven Lindqvist, pays for them")
-    expect(dana.page.get_by_label("Name on the card")).to_have_value("Sven Lindqvist")
-    dana.person.types_card(VISA)
-    dana.page.get_by_label("Save card").check()
-    dana.processes()
-    dana.sees_received("$100.00")
+    dana.charges_sven_who_keeps_the_card(number)
     expect(dana.page.locator(".facts")).to_contain_text("Sven Lindqvist")
 
     dana.opens(story.invoice(patient="theo"))
     expect(dana.page.get_by_label("Visa ending 4242")).to_have_count(0)
     dana.page.get_by_label("Payer", exact=True).focus()
-    dana.chooses("Payer", "Sven Lindqvist, pays for them")
+    dana.chooses("Payer", SVEN)
     expect(dana.page.get_by_label("Visa ending 4242")).to_be_checked()
     expect(dana.page.get_by_label("Payer", exact=True)).to_be_focused()
     dana.processes()
@@ -330,13 +327,12 @@ def test_a_patient_who_is_paying_is_seen_and_taken_over_knowingly(
 ) -> None:
     number = story.invoice()
     maya.pays(number, ASKS_FOR_3D_SECURE)
-    expect(maya.challenge.get_by_role("button", name="Complete authentication")).to_be_visible()
+    maya.sees_the_banks_question()
     new_page.expect_console("422")
     dana.opens(number)
     expect(dana.page.get_by_role("heading", name="Somebody is paying this invoice right now")).to_be_visible()
     assert_accessible(dana.page)
-    dana.person.types_card(VISA)
-    dana.processes()
+    dana.charges(VISA)
     expect(dana.page.locator("#take-over-error")).to_be_visible()
     assert story.captured() == 0
     dana.page.get_by_label("Take the payment here all the same").check()
@@ -354,8 +350,7 @@ def test_cash_taken_while_a_card_is_being_checked_opens_a_case_by_itself(
     number = story.invoice()
     story.sandbox.fault("payment_intents.confirm", "latency", latency_s=6.0)
     maya.opens_pay_page(number)
-    maya.types_card(VISA)
-    maya.presses_pay()
+    maya.pays_here(VISA)
     story.wait_for_state(number, "confirming")
     dana.opens(number)
     dana.chooses("Paid by", "Cash")
@@ -373,8 +368,7 @@ def test_a_lost_answer_at_the_desk_says_that_we_are_checking_and_settles_by_itse
     number = story.invoice()
     dana.opens(number)
     story.sandbox.fault("payment_intents.confirm", "lost_after")
-    dana.person.types_card(VISA)
-    dana.processes()
+    dana.charges(VISA)
     expect(dana.page.get_by_role("heading", level=1)).to_have_text("We are checking the payment")
     assert_accessible(dana.page)
     dana.sees_received("$100.00")
@@ -422,17 +416,11 @@ def test_without_a_gateway_the_page_says_why_and_takes_cash(story: Story, dana: 
 def test_without_javascript_a_saved_card_of_another_payer_pays(
     story: Story, dana: Clerk, someone: Someone, new_page: Pages
 ) -> None:
-    dana.opens(story.invoice(patient="theo"))
-    dana.chooses("Payer", "Sven Lindqvist, pays for them")
-    expect(dana.page.get_by_label("Name on the card")).to_have_value("Sven Lindqvist")
-    dana.person.types_card(VISA)
-    dana.page.get_by_label("Save card").check()
-    dana.processes()
-    dana.sees_received("$100.00")
+    dana.charges_sven_who_keeps_the_card(story.invoice(patient="theo"))
     number = story.invoice(patient="theo")
     plain = Clerk(someone("dana@example.com", javascript=False))
     plain.person.go(f"/office/invoices/{number}/receive")
-    plain.chooses("Payer", "Sven Lindqvist, pays for them")
+    plain.chooses("Payer", SVEN)
     plain.types_amount("80")
     plain.page.get_by_role("button", name="Show this payer's cards").click()
     expect(plain.page.get_by_label("Visa ending 4242")).to_be_checked()

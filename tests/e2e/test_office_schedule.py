@@ -58,6 +58,13 @@ def invoices(story: Story) -> list[Invoice]:
         return list(session.scalars(select(Invoice).order_by(Invoice.id)))
 
 
+def opens_the_visit(dana: Person) -> Page:
+    """The week, with the block of Maya's visit at nine open."""
+    dana.go(WEEK)
+    dana.page.get_by_role("button", name="Lindqvist, Maya 9:00").click()
+    return dana.page
+
+
 def tab_to(page: Page, target: Locator) -> None:
     """Press Tab until the target has the focus; it must come in reading order, within reach."""
     for _ in range(60):
@@ -135,9 +142,7 @@ def test_complete_and_invoice_with_a_product_and_a_note(
 ) -> None:
     booked(story, services)
     dana = someone("dana@example.com")
-    dana.go(WEEK)
-    page = dana.page
-    page.get_by_role("button", name="Lindqvist, Maya 9:00").click()
+    page = opens_the_visit(dana)
     page.get_by_role("link", name="Complete & Invoice").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Appointment Checkout")
     expect(page.locator(".sum")).to_have_text("CA$126.00")
@@ -167,9 +172,7 @@ def test_invoice_appointment_issues_without_completing_and_only_once(
 ) -> None:
     booked(story, services)
     dana = someone("dana@example.com")
-    dana.go(WEEK)
-    page = dana.page
-    page.get_by_role("button", name="Lindqvist, Maya 9:00").click()
+    page = opens_the_visit(dana)
     page.get_by_role("link", name="Invoice Appointment").click()
     address = page.url
     other = dana.another_tab()
@@ -239,9 +242,7 @@ def test_a_product_is_sold_from_the_patients_file(story: Story, services: dict[s
 def test_a_visit_is_moved_and_cancelled(story: Story, services: dict[str, int], someone: Someone) -> None:
     booked(story, services)
     dana = someone("dana@example.com")
-    dana.go(WEEK)
-    page = dana.page
-    page.get_by_role("button", name="Lindqvist, Maya 9:00").click()
+    page = opens_the_visit(dana)
     page.get_by_role("link", name="Move").click()
     expect(page.get_by_label("Day")).to_be_focused()
     page.get_by_label("Day").fill(str(DAY + timedelta(days=1)))
@@ -300,8 +301,7 @@ def test_all_of_it_works_without_script(story: Story, services: dict[str, int], 
     page = new_page(javascript=False)
     dana = Person(story, page)
     dana.signs_in("dana@example.com")
-    dana.go(WEEK)
-    page.get_by_role("button", name="Lindqvist, Maya 9:00").click()
+    opens_the_visit(dana)
     page.get_by_role("link", name="Invoice Appointment").click()
     page.get_by_role("button", name="Checkout", exact=True).click()
     assert invoices(story)[0].appointment_id == visit.id

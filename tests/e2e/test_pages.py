@@ -51,8 +51,7 @@ def test_every_page_of_the_portal_in_every_look(
         check(maya, path)
     check(maya, f"/invoices/{number}/pay")
     maya.chooses_a_new_card()
-    maya.types_card(DECLINED)
-    maya.presses_pay()
+    maya.pays_here(DECLINED)
     maya.is_told("Your bank said no to this card.")
     assert_accessible(maya.page)
     for status, path in ((404, "/invoices/nobody-has-this"), (404, "/nowhere"), (409, f"/invoices/{paid}/pay")):

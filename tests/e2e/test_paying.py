@@ -28,6 +28,14 @@ pytestmark = pytest.mark.browser
 Someone = Callable[..., Person]
 
 
+def pays_and_keeps_the_card(maya: Person, number: str) -> None:
+    maya.opens_pay_page(number)
+    maya.types_card(VISA)
+    maya.page.get_by_label("Keep this card for next time").check()
+    maya.presses_pay()
+    maya.sees_receipt()
+
+
 @pytest.mark.promise("P2", "P3", "P4")
 def test_maya_opens_her_invoice_and_pays_it_with_a_new_card(story: Story, maya: Person) -> None:
     number = story.invoice(
@@ -40,8 +48,7 @@ def test_maya_opens_her_invoice_and_pays_it_with_a_new_card(story: Story, maya: 
     maya.page.get_by_role("link", name="Pay this invoice").click()
     maya.ready()
     assert_accessible(maya.page)
-    maya.types_card(VISA)
-    maya.presses_pay()
+    maya.pays_here(VISA)
     maya.sees_receipt("179.76")
     assert_accessible(maya.page)
     assert story.captured() == 179_76
@@ -53,7 +60,7 @@ def test_maya_opens_her_invoice_and_pays_it_with_a_new_card(story: Story, maya: 
 def test_a_3d_secure_card_pays_once_the_bank_is_satisfied(story: Story, maya: Person) -> None:
     number = story.invoice()
     maya.pays(number, ASKS_FOR_3D_SECURE)
-    maya.challenge.get_by_role("button", name="Complete authentication").click()
+    maya.satisfies_the_bank()
     maya.sees_receipt()
     story.check_the_books()
 
@@ -62,11 +69,10 @@ def test_a_3d_secure_card_pays_once_the_bank_is_satisfied(story: Story, maya: Pe
 def test_after_a_failed_3d_secure_the_same_form_pays_with_another_card(story: Story, maya: Person) -> None:
     number = story.invoice()
     maya.pays(number, ASKS_FOR_3D_SECURE)
-    maya.challenge.get_by_role("button", name="Fail authentication").click()
+    maya.fails_the_bank()
     maya.is_told("Your bank could not confirm that it is you. You have not been charged.")
     assert story.captured() == 0
-    maya.types_card(VISA)
-    maya.presses_pay()
+    maya.pays_here(VISA)
     maya.sees_receipt()
     assert len(story.attempts(number)) == 1
     story.check_the_books()
@@ -80,8 +86,7 @@ def test_a_declined_card_says_why_and_the_next_card_works(story: Story, maya: Pe
     maya.is_told("There was not enough money or credit on the card.")
     assert_accessible(maya.page)
     assert story.captured() == 0
-    maya.types_card(MASTERCARD)
-    maya.presses_pay()
+    maya.pays_here(MASTERCARD)
     maya.sees_receipt()
     assert [payment.brand for payment in story.payments(number)] == ["mastercard"]
     story.check_the_books()
@@ -107,8 +112,7 @@ def test_a_debit_mastercard_is_refused_before_any_money_moves(story: Story, maya
     maya.is_told("You have not been charged.")
     assert_accessible(maya.page)
     assert story.sandbox.charges() == []
-    maya.types_card(VISA_DEBIT)
-    maya.presses_pay()
+    maya.pays_here(VISA_DEBIT)
     maya.sees_receipt()
     assert [(p.brand, p.funding) for p in story.payments(number)] == [("visa", "debit")]
     story.check_the_books()
@@ -117,11 +121,7 @@ def test_a_debit_mastercard_is_refused_before_any_money_moves(story: Story, maya
 @pytest.mark.promise("P3", "P8")
 def test_maya_keeps_a_card_pays_the_next_invoice_with_it_and_removes_it(story: Story, maya: Person) -> None:
     first, second = story.invoice(), story.invoice()
-    maya.opens_pay_page(first)
-    maya.types_card(VISA)
-    maya.page.get_by_label("Keep this card for next time").check()
-    maya.presses_pay()
-    maya.sees_receipt()
+    pays_and_keeps_the_card(maya, first)
 
     maya.opens_pay_page(second)
     expect(maya.page.get_by_label("Visa ending 4242")).to_be_checked()
@@ -154,8 +154,7 @@ def test_a_reload_while_paying_says_that_we_are_checking_and_ends_at_the_receipt
     number = story.invoice()
     story.sandbox.fault("payment_intents.confirm", "latency", latency_s=2.0)
     maya.opens_pay_page(number)
-    maya.types_card(VISA)
-    maya.presses_pay()
+    maya.pays_here(VISA)
     story.wait_for_state(number, "confirming")
     maya.go(f"/invoices/{number}/pay")
     expect(maya.page.get_by_role("heading", level=1)).to_have_text("We are checking your payment")
@@ -209,8 +208,7 @@ def test_an_amount_that_changed_while_the_page_was_open_is_never_charged(
     expect(maya.page.locator(".sum")).to_contain_text("60.00")
     assert story.captured() == 0
     maya.ready()
-    maya.types_card(VISA)
-    maya.presses_pay()
+    maya.pays_here(VISA)
     maya.sees_receipt("60.00")
     story.check_the_books()
 
@@ -219,7 +217,7 @@ def test_an_amount_that_changed_while_the_page_was_open_is_never_charged(
 def test_an_abandoned_3d_secure_blocks_nobody(story: Story, someone: Someone, maya: Person) -> None:
     number = story.invoice(patient="theo")
     maya.pays(number, ASKS_FOR_3D_SECURE)
-    expect(maya.challenge.get_by_role("button", name="Complete authentication")).to_be_visible()
+    maya.sees_the_banks_question()
     maya.page.close()
     sven = someone("sven@example.com")
     sven.pays(number)
@@ -233,11 +231,11 @@ def test_an_abandoned_3d_secure_blocks_nobody(story: Story, someone: Someone, ma
 def test_after_a_reload_the_banks_question_can_be_taken_up_again(story: Story, maya: Person) -> None:
     number = story.invoice()
     maya.pays(number, ASKS_FOR_3D_SECURE)
-    expect(maya.challenge.get_by_role("button", name="Complete authentication")).to_be_visible()
+    maya.sees_the_banks_question()
     maya.opens_pay_page(number)
     assert_accessible(maya.page)
     maya.page.get_by_role("button", name="Continue with your bank").click()
-    maya.challenge.get_by_role("button", name="Complete authentication").click()
+    maya.satisfies_the_bank()
     maya.sees_receipt()
     assert len(story.attempts(number)) == 1
     story.check_the_books()
@@ -287,8 +285,7 @@ def test_a_lost_answer_says_that_we_are_checking_and_settles_by_itself(story: St
     number = story.invoice()
     maya.opens_pay_page(number)
     story.sandbox.fault("payment_intents.confirm", "lost_after")
-    maya.types_card(VISA)
-    maya.presses_pay()
+    maya.pays_here(VISA)
     maya.page.wait_for_url(re.compile("/receipts/"))
     maya.sees_receipt()
     assert story.captured() == 100_00
@@ -374,11 +371,7 @@ def test_without_javascript_a_sentence_says_what_to_do(story: Story, someone: So
 @pytest.mark.promise("P8")
 def test_without_javascript_a_saved_card_pays(story: Story, maya: Person, someone: Someone) -> None:
     first, second = story.invoice(), story.invoice()
-    maya.opens_pay_page(first)
-    maya.types_card(VISA)
-    maya.page.get_by_label("Keep this card for next time").check()
-    maya.presses_pay()
-    maya.sees_receipt()
+    pays_and_keeps_the_card(maya, first)
     again = someone(javascript=False)
     again.go(f"/invoices/{second}/pay")
     again.presses_pay()

@@ -46,7 +46,7 @@ def keeps_a_card(story: Story, person: Person, card: str = VISA) -> None:
     person.page.get_by_label("Keep this card for next time").check()
     person.presses_pay()
     if card == ASKS_FOR_3D_SECURE:
-        person.challenge.get_by_role("button", name="Complete authentication").click()
+        person.satisfies_the_bank()
     person.page.wait_for_url(re.compile("/receipts/"))
 
 
@@ -71,7 +71,7 @@ def test_a_question_that_could_not_be_shown_is_asked_again_only_when_the_payer_s
     unchanged(maya)
     maya.opens_pay_page(number)
     maya.page.get_by_role("button", name="Continue with your bank").click()
-    maya.challenge.get_by_role("button", name="Complete authentication").click()
+    maya.satisfies_the_bank()
     maya.sees_receipt()
     assert len(story.attempts(number)) == 1
     story.check_the_books()
@@ -89,7 +89,7 @@ def test_a_question_that_was_answered_elsewhere_meanwhile_ends_at_the_receipt(st
         });""",
     )
     maya.pays(number, ASKS_FOR_3D_SECURE)
-    maya.challenge.get_by_role("button", name="Complete authentication").click()
+    maya.satisfies_the_bank()
     maya.sees_receipt()
     story.check_the_books()
 
@@ -150,8 +150,7 @@ def test_a_box_that_is_unticked_again_keeps_no_card_even_where_the_fields_cannot
     maya.opens_pay_page(number)
     maya.page.get_by_label("Keep this card for next time").check()
     maya.page.get_by_label("Keep this card for next time").uncheck()
-    maya.types_card(VISA)
-    maya.presses_pay()
+    maya.pays_here(VISA)
     maya.sees_receipt()
     maya.go("/cards")
     expect(maya.page.locator("main")).to_contain_text("You keep no card with the clinic")
@@ -170,8 +169,7 @@ def test_a_box_that_the_browser_ticked_again_counts(story: Story, maya: Person) 
     )
     maya.opens_pay_page(number)
     expect(maya.page.get_by_label("Keep this card for next time")).to_be_checked()
-    maya.types_card(VISA)
-    maya.presses_pay()
+    maya.pays_here(VISA)
     maya.sees_receipt()
     maya.go("/cards")
     expect(maya.page.get_by_role("heading", name="Visa ending 4242")).to_be_visible()
@@ -193,13 +191,13 @@ def test_a_payment_that_goes_wrong_leaves_the_rehearsal_notice_and_what_the_bank
 ) -> None:
     number = story.invoice()
     maya.pays(number, ASKS_FOR_3D_SECURE)
-    expect(maya.challenge.get_by_role("button", name="Complete authentication")).to_be_visible()
+    maya.sees_the_banks_question()
     maya.opens_pay_page(number)
     maya.page.get_by_label("Name on the card").fill("")
     maya.presses_pay()
     maya.is_told("Some things to correct. Nothing was charged.")
     maya.is_told("Test mode: this is a rehearsal.")
     maya.page.get_by_role("button", name="Continue with your bank").click()
-    maya.challenge.get_by_role("button", name="Fail authentication").click()
+    maya.fails_the_bank()
     maya.is_told("Your bank could not confirm that it is you. You have not been charged.")
     expect(maya.page.get_by_role("button", name="Continue with your bank")).to_have_count(0)
