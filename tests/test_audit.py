@@ -1,8 +1,5 @@
 """The audit log's chain: every entry is in it once, and nobody alters or takes one out unseen."""
 
-from collections.abc import Iterator
-from threading import Barrier, Thread
-
 import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
@@ -10,15 +7,9 @@ from sqlalchemy.orm import Session
 from portal.audit import AuditEntry, AuditLink, chain_end, chain_entries, check_chain, record
 from portal.db import Database
 from portal.invariants import broken_invariants
+from tests.support.at_once import at_once
 
 pytestmark = pytest.mark.promise("O5")
-
-
-@pytest.fixture
-def clinic(database_url: str) -> Iterator[Database]:
-    database = Database(database_url)
-    yield database
-    database.close()
 
 
 def write(clinic: Database, count: int) -> None:
@@ -96,18 +87,12 @@ def test_the_database_itself_refuses_changes(clinic: Database, statement: str) -
 
 def test_two_workers_at_once_make_one_chain(clinic: Database) -> None:
     write(clinic, 2_000)
-    start = Barrier(2)
 
     def work() -> None:
-        start.wait()
         for _round in range(12):
             chain_entries(clinic, most=250)
 
-    workers = [Thread(target=work) for _each in range(2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    at_once([work] * 2)
     with clinic.transaction() as session:
         state = check_chain(session)
         assert (state.broken_at, state.length, state.waiting) == (None, 2_000, 0)

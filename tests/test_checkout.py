@@ -1,8 +1,6 @@
 """From a visit to its invoice: the clinic's own prices, one invoice however often it is pressed, nothing unseen."""
 
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
@@ -32,6 +30,7 @@ from portal.schedule.refusals import PatientNotFound, VisitIsOver, VisitNotFound
 from portal.settings import change_setting
 from portal.vault import new_key, parse_key
 from tests.makers import GST, PST, Cast, count_of, make_cast, make_gateway, make_service, make_vault
+from tests.support.at_once import at_once
 
 DAY = date(2026, 11, 24)
 
@@ -100,27 +99,14 @@ def _parts(database_url: str, database: Database) -> Parts:
 
 
 @pytest.fixture
-def desk(database_url: str) -> Iterator[Desk]:
-    database = Database(database_url)
-    with database.transaction() as session:
+def desk(database_url: str, clinic: Database) -> Desk:
+    with clinic.transaction() as session:
         cast = make_cast(session)
         massage = make_service(session)
         cushion = make_service(session, "Lumbar support cushion", 4_800, (GST, PST), is_product=True)
     slot = Slot(cast.location.id, cast.practitioner.id, DAY, 9 * 60)
-    visit = book(database, Wish(uuid4().hex, cast.maya.id, massage.id, slot), cast.clerk.id)
-    yield Desk(_parts(database_url, database), cast, massage, cushion, visit)
-    database.close()
-
-
-def at_once(doings: list[Callable[[], CheckedOut]]) -> list[CheckedOut]:
-    start = threading.Barrier(len(doings))
-
-    def one(doing: Callable[[], CheckedOut]) -> CheckedOut:
-        start.wait()
-        return doing()
-
-    with ThreadPoolExecutor(len(doings)) as pool:
-        return [future.result() for future in [pool.submit(one, doing) for doing in doings]]
+    visit = book(clinic, Wish(uuid4().hex, cast.maya.id, massage.id, slot), cast.clerk.id)
+    return Desk(_parts(database_url, clinic), cast, massage, cushion, visit)
 
 
 # --- prices and taxes -----------------------------------------------------------------------------------------------

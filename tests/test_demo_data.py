@@ -1,7 +1,6 @@
 """The demo clinic: believable, complete, and sound by the same checks as a real one."""
 
 from collections import Counter
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
@@ -39,13 +38,6 @@ KEYS = {"token": "pk_test_demo", "secret": "sk_test_demo", "webhook_secret": "wh
 @pytest.fixture
 def vault() -> Vault:
     return make_vault()
-
-
-@pytest.fixture
-def clinic(database_url: str) -> Iterator[Database]:
-    opened = Database(database_url)
-    yield opened
-    opened.close()
 
 
 def make(clinic: Database, vault: Vault, keys: dict[str, str] | None = KEYS) -> DemoClinic:

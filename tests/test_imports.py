@@ -1,6 +1,5 @@
 """Import: looked through first, written all or not at all, and a second time without effect."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,16 +28,14 @@ KINDS = ("practitioners", "services", "patients", "invoices")
 
 
 @pytest.fixture
-def clinic(database_url: str) -> Iterator[Database]:
+def clinic(clinic: Database) -> Database:
     """A clinic with a location and two taxes."""
-    database = Database(database_url)
-    with database.transaction() as session:
+    with clinic.transaction() as session:
         make_location(session)
         session.add_all(
             [Tax(name="GST", rate_per_100k=5000, position=1), Tax(name="PST", rate_per_100k=7000, position=2)]
         )
-    yield database
-    database.close()
+    return clinic
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """The migrations make exactly the tables that the code describes."""
 
-from collections.abc import Iterator
-
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -18,13 +16,6 @@ from portal.invoices.tables import Invoice
 from portal.payments.tables import Payment
 from portal.people import Patient
 from tests.support.databases import Databases
-
-
-@pytest.fixture
-def clinic(database_url: str) -> Iterator[Database]:
-    clinic = Database(database_url)
-    yield clinic
-    clinic.close()
 
 
 def test_the_migrated_database_is_what_the_code_describes(clinic: Database) -> None:

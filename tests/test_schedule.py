@@ -1,9 +1,6 @@
 """Visits: booked once, moved and cancelled without losing a quarter hour, also when the clock jumps."""
 
-import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
@@ -18,7 +15,6 @@ from sqlalchemy.orm import Session
 from portal.audit import AuditEntry
 from portal.clinic import Service
 from portal.db import Database
-from portal.errors import Refusal
 from portal.people import Patient
 from portal.schedule import BOOKED, CANCELLED, COMPLETED, Appointment, BookedQuarter
 from portal.schedule import reading as looking
@@ -36,6 +32,7 @@ from portal.schedule.refusals import (
 )
 from portal.schedule.times import NotOnAQuarter, TimeDoesNotExist, clock, moment_at, quarters, span
 from tests.makers import Cast, count_of, make_cast, make_invoice, make_location, make_practitioner, make_service
+from tests.support.at_once import at_once, names
 
 DAY = date(2026, 11, 24)
 NINE = 9 * 60
@@ -90,27 +87,9 @@ class Desk:
 
 
 @pytest.fixture
-def desk(database_url: str) -> Iterator[Desk]:
-    database = Database(database_url)
-    with database.transaction() as session:
-        made = Desk(database, make_cast(session), make_service(session))
-    yield made
-    database.close()
-
-
-def at_once(doings: list[Callable[[], object]]) -> Counter[str]:
-    """Do everything at once; counts what each came to, a refusal included. Anything else that is raised fails."""
-    start = threading.Barrier(len(doings))
-
-    def one(doing: Callable[[], object]) -> str:
-        start.wait()
-        try:
-            return type(doing()).__name__
-        except Refusal as refusal:
-            return type(refusal).__name__
-
-    with ThreadPoolExecutor(len(doings)) as pool:
-        return Counter(future.result() for future in [pool.submit(one, doing) for doing in doings])
+def desk(clinic: Database) -> Desk:
+    with clinic.transaction() as session:
+        return Desk(clinic, make_cast(session), make_service(session))
 
 
 # --- booking --------------------------------------------------------------------------------------------------------
@@ -163,7 +142,7 @@ def test_many_clerks_at_once_book_one_visit(desk: Desk) -> None:
     wishes = [desk.wish(NINE + 15 * (turn % 3), desk.cast.stranger) for turn in range(12)]
     by = desk.cast.clerk.id
     answers = at_once([partial(book, desk.database, wish, by) for wish in wishes])
-    assert answers == {"Appointment": 1, "TimeTaken": 11}
+    assert names(answers) == {"Appointment": 1, "TimeTaken": 11}
     assert len(desk.quarters()) == 4
 
 
@@ -192,7 +171,7 @@ def test_a_booking_that_passed_the_look_is_stopped_by_the_key(desk: Desk, monkey
 def test_one_form_pressed_by_many_fingers_books_once(desk: Desk) -> None:
     wish, by = desk.wish(), desk.cast.clerk.id
     answers = at_once([lambda: book(desk.database, wish, by)] * 10)
-    assert answers == {"Appointment": 10}
+    assert names(answers) == {"Appointment": 10}
     assert desk.change(lambda session: count_of(session, Appointment)) == 1
 
 
@@ -389,7 +368,7 @@ def test_two_visits_that_swap_their_times_at_once_do_not_wait_for_each_other(des
                 partial(desk.move, two, NINE, practitioner_id=liam),
             ]
         )
-        assert answers == {"TimeTaken": 2}
+        assert names(answers) == {"TimeTaken": 2}
         desk.cancel(one)
         desk.cancel(two)
 

@@ -1,7 +1,6 @@
 """The settings table: a contract that plain SQL may use."""
 
 import re
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -22,13 +21,6 @@ from portal.settings import (
 )
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
-
-
-@pytest.fixture
-def clinic(database_url: str) -> Iterator[Database]:
-    clinic = Database(database_url)
-    yield clinic
-    clinic.close()
 
 
 def put(clinic: Database, key: str, value: str) -> None:

@@ -2,9 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from threading import Barrier
 from typing import Any
 
 import pytest
@@ -33,6 +31,7 @@ from portal.webhooks import (
 )
 from tests.makers import make_gateway
 from tests.payments.stage import HOOK_SECRET, Stage, staged
+from tests.support.at_once import at_once
 
 
 @pytest.fixture
@@ -258,14 +257,7 @@ def test_filing_says_whether_the_event_was_new(stage: Stage) -> None:
 
 @pytest.mark.promise("G2")
 def test_the_same_event_filed_at_once_by_many_is_filed_once(stage: Stage) -> None:
-    start = Barrier(8)
-
-    def one(_: int) -> None:
-        start.wait()
-        file(stage, an_event())
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(one, range(8)))
+    assert sorted(at_once([lambda: file(stage, an_event())] * 8)) == [*[[False]] * 7, [True]]
     assert len(events(stage)) == 1
 
 
@@ -322,19 +314,16 @@ def waiting(stage: Stage) -> int:
 
 def test_several_workers_never_take_the_same_event(stage: Stage) -> None:
     file(stage, *[an_event(number) for number in range(12)])
-    start = Barrier(4)
     taken: list[int] = []
 
-    def work(_: int) -> None:
-        start.wait()
+    def work() -> None:
         for _ in range(20):
             with stage.database.transaction() as session:
                 hint = claim_hint(session)
             if hint is not None:
                 taken.append(hint.id)
 
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(work, range(4)))
+    assert at_once([work] * 4) == [None] * 4
     assert len(taken) == len(set(taken)) == 12
 
 

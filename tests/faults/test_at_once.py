@@ -1,9 +1,6 @@
 """Many at once: presses, payers, sweeps and webhooks. Exactly one charge, and nobody meets anything but a refusal."""
 
-import threading
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 
@@ -22,27 +19,9 @@ from portal.payments.tables import PaymentAttempt
 from portal.webhooks import Hint
 from tests.makers import make_attempt, make_invoice
 from tests.payments.stage import Stage
+from tests.support.at_once import at_once, names
 
 MANY = 50
-
-
-def at_once(doings: list[Callable[[], object]]) -> list[object]:
-    """Do everything at once; gives what each came to, a refusal included. Anything else that is raised fails."""
-    start = threading.Barrier(len(doings))
-
-    def one(doing: Callable[[], object]) -> object:
-        start.wait()
-        try:
-            return doing()
-        except Refusal as refusal:
-            return refusal
-
-    with ThreadPoolExecutor(len(doings)) as pool:
-        return [future.result() for future in [pool.submit(one, doing) for doing in doings]]
-
-
-def names(answers: list[object]) -> Counter[str]:
-    return Counter(type(answer).__name__ for answer in answers)
 
 
 @pytest.mark.promise("P3", "G1")
@@ -58,7 +37,7 @@ def test_fifty_identical_posts_are_one_charge(stage: Stage) -> None:
 @pytest.mark.promise("P3", "G1")
 def test_fifty_tabs_are_one_charge(stage: Stage) -> None:
     forms = [stage.form("visa") for _ in range(MANY)]
-    answers = at_once([lambda form=form: stage.press(form) for form in forms])  # type: ignore[misc]
+    answers = at_once([partial(stage.press, form) for form in forms])
     assert names(answers)["Paid"] == 1
     assert set(names(answers)) <= {"Paid", "Checking", "NothingToPay"}
     stage.check_paid_once()
@@ -67,7 +46,7 @@ def test_fifty_tabs_are_one_charge(stage: Stage) -> None:
 @pytest.mark.promise("P3", "G1")
 def test_two_payers_with_saved_and_new_cards_are_one_charge(stage: Stage) -> None:
     forms = [(stage.form("visa", saves=True), stage.maya), (stage.form("mastercard", saves=True), stage.sven)] * 4
-    answers = at_once([lambda form=form, who=who: stage.press(form, who) for form, who in forms])  # type: ignore[misc]
+    answers = at_once([partial(stage.press, form, who) for form, who in forms])
     assert names(answers)["Paid"] >= 1
     stage.check_paid_once()
 
@@ -88,7 +67,7 @@ def test_payers_who_take_over_from_each_other_are_one_charge(stage: Stage) -> No
             except ValueError:
                 return "cancelled before"
 
-        doings: list[Callable[[], object]] = [lambda form=form: stage.press(form, stage.sven) for form in forms]  # type: ignore[misc]
+        doings = [partial(stage.press, form, stage.sven) for form in forms]
         at_once([answer_the_bank, partial(settle, stage.parts, outcome.attempt_id), *doings])
         settle(stage.parts, outcome.attempt_id)
         assert stage.invoice().balance_cents == 0
@@ -126,7 +105,7 @@ def test_a_press_and_sweeps_at_once(stage: Stage) -> None:
 def test_two_cards_saved_at_once_are_both_kept_and_one_is_usual(stage: Stage) -> None:
     first, second = stage.invoice_id, stage.new_invoice()
     forms = [(stage.form("visa", saves=True), first), (stage.form("amex", saves=True), second)]
-    answers = at_once([lambda form=form, on=on: stage.press(form, invoice_id=on) for form, on in forms])  # type: ignore[misc]
+    answers = at_once([partial(stage.press, form, invoice_id=on) for form, on in forms])
     assert names(answers) == {"Paid": 2}
     with stage.database.read() as connection:
         rows = connection.exec_driver_sql("SELECT is_usual FROM saved_cards WHERE removed_at IS NULL").scalars().all()

@@ -15,12 +15,12 @@ from portal.payments.states import LIVE
 from portal.payments.steps import Hold
 from portal.payments.tables import PaymentAttempt
 from portal.sandbox.faults import Kind
-from tests.faults.test_at_once import at_once, names
+from tests.faults.test_lost_answers import FAULTS
 from tests.payments.stage import CrashNow, Stage
 from tests.payments.test_desk import Desk
+from tests.support.at_once import at_once, names
 
 MANY = 20
-FAULTS: tuple[Kind, ...] = ("lost_before", "lost_after", "error_before", "error_after", "rate_limited")
 CALLS = (
     "confirmation_tokens.retrieve",
     "customers.create",

@@ -27,13 +27,6 @@ DAYS = 100
 
 
 @pytest.fixture
-def clinic(database_url: str) -> Iterator[Database]:
-    opened = Database(database_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def cast(clinic: Database) -> Cast:
     with clinic.transaction() as session:
         return make_cast(session)

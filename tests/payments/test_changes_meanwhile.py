@@ -268,6 +268,13 @@ def test_a_mode_changed_in_the_middle_keeps_the_attempt(stage: Stage) -> None:
     stage.check_paid_once()
 
 
+def nothing_is_charged_until_the_next_press(stage: Stage) -> None:
+    stage.sweep_until_quiet()
+    stage.check_nothing_charged()
+    assert isinstance(stage.press(stage.form("visa")), Paid)
+    stage.check_paid_once()
+
+
 def rotate_key(stage: Stage) -> None:
     key = stage.sandbox.add_key("secret")
     with stage.database.transaction() as session:
@@ -281,20 +288,14 @@ def test_a_key_rotated_before_the_confirmation_charges_nothing(stage: Stage, cal
     stage.during(call, lambda: rotate_key(stage))
     with pytest.raises(words.GatewayDown):
         stage.press(stage.form("visa"))
-    stage.sweep_until_quiet()
-    stage.check_nothing_charged()
-    assert isinstance(stage.press(stage.form("visa")), Paid)
-    stage.check_paid_once()
+    nothing_is_charged_until_the_next_press(stage)
 
 
 @pytest.mark.promise("G6")
 def test_a_key_rotated_at_the_confirmation_settles_with_the_new_one(stage: Stage) -> None:
     stage.during("confirm", lambda: rotate_key(stage))
     stage.press(stage.form("visa"))
-    stage.sweep_until_quiet()
-    stage.check_nothing_charged()
-    assert isinstance(stage.press(stage.form("visa")), Paid)
-    stage.check_paid_once()
+    nothing_is_charged_until_the_next_press(stage)
 
 
 @pytest.mark.promise("G6")

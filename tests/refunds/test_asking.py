@@ -13,9 +13,9 @@ from portal.payments.tables import Payment, Refund
 from portal.refunds import words
 from portal.refunds.asking import KEY_NOT_TAKEN, NEVER_HEARD, confirm
 from portal.sandbox.faults import Kind
-from tests.faults.test_at_once import at_once, names
 from tests.payments.stage import Stage
 from tests.refunds.desk import ALL, Desk
+from tests.support.at_once import at_once, names
 
 pytestmark = pytest.mark.promise("O16", "G4")
 

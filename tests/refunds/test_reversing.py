@@ -8,9 +8,9 @@ from portal.errors import Refusal
 from portal.invoices.books import ReasonMissing
 from portal.payments.tables import Payment
 from portal.refunds import words
-from tests.faults.test_at_once import at_once, names
 from tests.payments.stage import Stage
 from tests.refunds.desk import ALL, Desk
+from tests.support.at_once import at_once, names
 
 pytestmark = pytest.mark.promise("O14")
 

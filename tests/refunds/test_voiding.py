@@ -1,6 +1,7 @@
 """Voids (O13): nobody pays meanwhile, no money stays behind, and what Stripe holds closes by itself."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -9,9 +10,9 @@ from portal.invoices.books import AlreadyVoid, ReasonMissing
 from portal.payments.outcomes import NeedsAction, Paid
 from portal.payments.states import State
 from portal.refunds import words
-from tests.faults.test_at_once import at_once, names
 from tests.payments.stage import Stage
 from tests.refunds.desk import ALL, Desk
+from tests.support.at_once import at_once, names
 
 pytestmark = pytest.mark.promise("O13")
 
@@ -160,7 +161,7 @@ def test_a_void_in_the_middle_of_a_payment(stage: Stage, desk: Desk, moment: str
 
 def test_voids_and_presses_at_once(stage: Stage, desk: Desk) -> None:
     forms = [stage.form("visa") for _ in range(3)]
-    answers = at_once([desk.voids, *[lambda form=form: stage.press(form) for form in forms], desk.voids])
+    answers = at_once([desk.voids, *[partial(stage.press, form) for form in forms], desk.voids])
     assert answers
     with shifted(timedelta(minutes=20)):
         stage.sweep()

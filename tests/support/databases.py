@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support import postgres
 from tests.support.run_folder import locked, run_folder
+
+if TYPE_CHECKING:
+    from portal.db import Database
 
 DATABASES = ("sqlite", "postgresql")
 
@@ -159,3 +162,13 @@ def database_url(database: str, databases: Databases) -> Iterator[str]:
     """The URL of a fresh, migrated database of this test's own."""
     with databases.fresh(database) as url:
         yield url
+
+
+@pytest.fixture
+def clinic(database_url: str) -> Iterator["Database"]:
+    """The same database, opened: a clinic of which nothing is known yet."""
+    from portal.db import Database
+
+    opened = Database(database_url)
+    yield opened
+    opened.close()

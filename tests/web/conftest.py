@@ -20,7 +20,9 @@ from portal import create_app
 from portal.accounts import hashed
 from portal.config import Config, from_environment
 from portal.gateway import Gateway
-from portal.parts import Parts
+from portal.gateway.stripe import StripeConnector
+from portal.parts import Connect, Parts
+from portal.sandbox import Sandbox
 from portal.settings import change_setting
 from tests.makers import Cast, give_second_factor, make_cast
 from tests.support.page_laws import check_page
@@ -95,6 +97,12 @@ class Site:
             self.change(lambda session: give_second_factor(session, email))
         return client
 
+    def take_cards_at(self, sandbox: Sandbox) -> None:
+        """From now on the clinic's Stripe is this sandbox, reached without a socket."""
+        self.close()
+        client = sandbox.http_client()
+        self.app = _made(self.config, StripeConnector("https://api.stripe.test", http_client=client))
+
     def another_process(self, **changes: Any) -> Flask:
         """A second application over the same clinic database, with nothing else in common."""
         app = _made(replace(self.config, **changes))
@@ -131,8 +139,8 @@ class Site:
             event.remove(engine, "before_cursor_execute", hear)
 
 
-def _made(config: Config) -> Flask:
-    app = create_app(config, connect=no_gateway)
+def _made(config: Config, connect: Connect = no_gateway) -> Flask:
+    app = create_app(config, connect=connect)
     app.test_client_class = Visitor
     return app
 

@@ -1,8 +1,8 @@
 """Invitations: one link, one person, one account; what its holder is told, and what a stranger is not."""
 
 import re
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import func, select
@@ -10,11 +10,12 @@ from sqlalchemy import func, select
 from portal.accounts import BadAccount
 from portal.audit import AuditEntry
 from portal.clock import shifted
-from portal.invitations import LinkIsClosed, accept, invitations_sent, invite, revoke
+from portal.invitations import accept, invitations_sent, invite, revoke
 from portal.mail import deliver_waiting_mail
 from portal.outbox import OutboxMessage
 from portal.people import Invitation, User
 from tests.makers import make_patient
+from tests.support.at_once import at_once, names
 from tests.web.conftest import Site, words
 from tests.web.test_resetting import mails
 
@@ -181,27 +182,18 @@ def test_a_password_that_will_not_do_is_refused_at_its_field(site: Site, first: 
 def test_two_presses_at_once_make_one_account(site: Site) -> None:
     token = invite_ruth(site).rpartition("/")[2]
 
-    def press(password: str) -> bool:
-        try:
-            accept(site.parts, token, password)
-        except LinkIsClosed:
-            return False
-        return True
-
-    with ThreadPoolExecutor(4) as pool:
-        done = list(pool.map(press, [NEW] * 4))
-    assert done.count(True) == 1
+    answers = at_once([partial(accept, site.parts, token, NEW)] * 4)
+    assert names(answers)["LinkIsClosed"] == 3
     with site.parts.database.read() as connection:
         whose = User.email == "ruth@example.com"
         assert connection.scalar(select(func.count()).select_from(User).where(whose)) == 1
 
 
 def test_two_invitations_at_once_leave_one_open(site: Site) -> None:
-    def send(_turn: int) -> None:
+    def send() -> None:
         invite(site.parts, email="nadia@example.com", name="Nadia", role="billing", patient_id=None, by=None)
 
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(send, range(2)))
+    assert at_once([send] * 2) == [None, None]
     with site.parts.database.read() as connection:
         assert len(invitations_sent(connection)) == 1
 

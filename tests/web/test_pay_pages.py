@@ -11,10 +11,8 @@ from sqlalchemy.orm import Session
 from portal import create_app
 from portal.cards import Consent, keep_card
 from portal.clock import now
-from portal.config import Config
 from portal.errors import Refusal
 from portal.gateway import CardLook
-from portal.gateway.stripe import StripeConnector
 from portal.invariants import broken_invariants
 from portal.parts import Parts
 from portal.payments.owing import check_chargeable
@@ -60,18 +58,14 @@ class Till:
 
 
 @pytest.fixture
-def till(config: Config, site: Site) -> Iterator[Till]:
+def till(site: Site) -> Iterator[Till]:
     sandbox = Sandbox()
-    app = create_app(config, connect=StripeConnector("https://api.stripe.test", http_client=sandbox.http_client()))
-    app.test_client_class = Visitor
-    site.parts.database.close()
-    site.app = app
-    parts: Parts = app.extensions["portal"]
+    site.take_cards_at(sandbox)
     for key in ("module_payment_gateways", "accept_payments_in_portal"):
         site.setting(key, "yes")
-    site.change(lambda session: make_gateway(session, parts.vault, secret=sandbox.secret_key))
+    site.change(lambda session: make_gateway(session, site.parts.vault, secret=sandbox.secret_key))
     yield Till(site, sandbox)
-    assert broken_invariants(parts.database) == []
+    assert broken_invariants(site.parts.database) == []
 
 
 @pytest.fixture

@@ -10,13 +10,10 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
-from portal import create_app
 from portal.audit import AuditEntry, RecordView
 from portal.cards import remove_card
 from portal.clock import now
-from portal.config import Config
 from portal.gateway.configured import ConfiguredGateway
-from portal.gateway.stripe import StripeConnector
 from portal.invariants import broken_invariants
 from portal.invoices.books import void_invoice
 from portal.invoices.tables import Invoice
@@ -27,7 +24,7 @@ from portal.payments.tables import Payment, PaymentAttempt
 from portal.people import Patient
 from portal.sandbox import Sandbox
 from tests.makers import make_attempt, make_gateway, make_invoice, make_location, make_payment
-from tests.web.conftest import Site, Visitor, words
+from tests.web.conftest import Site, words
 
 JSON = {"Accept": "application/json"}
 
@@ -93,19 +90,14 @@ class Desk:
 
 
 @pytest.fixture
-def desk(config: Config, site: Site) -> Iterator[Desk]:
+def desk(site: Site) -> Iterator[Desk]:
     sandbox = Sandbox()
-    app = create_app(config, connect=StripeConnector("https://api.stripe.test", http_client=sandbox.http_client()))
-    app.test_client_class = Visitor
-    site.parts.database.close()
-    site.app = app
-    parts: Parts = app.extensions["portal"]
+    site.take_cards_at(sandbox)
     site.setting("module_payment_gateways", "yes")  # at the desk no other switch counts
     site.setting("portal_enabled", "no")
-    site.change(lambda session: make_gateway(session, parts.vault, secret=sandbox.secret_key))
+    site.change(lambda session: make_gateway(session, site.parts.vault, secret=sandbox.secret_key))
     yield Desk(site, sandbox)
-    assert broken_invariants(parts.database) == []
-    parts.database.close()
+    assert broken_invariants(site.parts.database) == []
 
 
 # --- the page -------------------------------------------------------------------------------------------------------

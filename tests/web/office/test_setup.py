@@ -1,9 +1,8 @@
 """Locations, practitioners, services and taxes: added, changed and recorded, on the pages that staff use."""
 
 import re
-from collections.abc import Callable
+from functools import partial
 from html import unescape
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from portal.setup.entry import BadEntry
 from portal.setup.locations import LOCATIONS
 from portal.setup.taxes import parse_rate, rate_in_percent
 from tests.makers import make_invoice, make_location
+from tests.support.at_once import at_once
 from tests.web.conftest import Site, Visitor, words
 
 SETTINGS = "/office/settings"
@@ -242,28 +242,13 @@ def test_what_is_no_rate_is_refused(typed: str) -> None:
         parse_rate(typed)
 
 
-def at_once(*works: Callable[[], None]) -> None:
-    threads = [Thread(target=work) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-
 def test_two_locations_added_at_once_do_not_share_their_letters(site: Site) -> None:
-    refused: list[BadEntry] = []
+    def add(name: str) -> None:
+        with site.parts.database.transaction() as session:
+            LOCATIONS.add(session, {**RIVERSIDE, "name": name}, by=None)
 
-    def add(name: str) -> Callable[[], None]:
-        def work() -> None:
-            try:
-                with site.parts.database.transaction() as session:
-                    LOCATIONS.add(session, {**RIVERSIDE, "name": name}, by=None)
-            except BadEntry as bad:
-                refused.append(bad)
-
-        return work
-
-    at_once(*(add(f"Place {turn}") for turn in range(4)))
+    answers = at_once([partial(add, f"Place {turn}") for turn in range(4)])
+    refused = [answer for answer in answers if isinstance(answer, BadEntry)]
     assert len(refused) == 3 and all("invoice_prefix" in bad.wrong for bad in refused)
     assert [row.invoice_prefix for row in rows(site, Location)] == ["", "R-"]
 
