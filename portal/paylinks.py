@@ -8,14 +8,17 @@ invoice; a newer one replaces it. Opening a link, however often, changes nothing
 import secrets
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from hashlib import sha256
 
+from flask_babel import lazy_gettext as _l
 from sqlalchemy import CheckConstraint, Connection, ForeignKey, Index, String, Text, select, text, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from portal.audit import record
 from portal.clock import now
 from portal.db import Base, Utc
+from portal.errors import Refusal
 from portal.invoices.tables import Invoice
 from portal.people import User
 from portal.settings import Settings
@@ -66,8 +69,8 @@ class NewLink:
 
 
 def hash_of(token: str) -> str:
-    """What is kept of a token, and looked up."""
-    return sha256(token.encode()).hexdigest()
+    """What is kept of a token, and looked up. Whatever else somebody puts in its place has a hash too."""
+    return sha256(token.encode(errors="replace")).hexdigest()
 
 
 def make_link(
@@ -149,6 +152,49 @@ def seal_links_again(session: Session, vault: Vault) -> int:
             count += 1
     session.flush()
     return count
+
+
+# --- holding one ----------------------------------------------------------------------------------------------------
+
+
+class LinkState(StrEnum):
+    """How a link stands. What became of its invoice is another matter."""
+
+    WORKS = "works"
+    EXPIRED = "expired"
+    REPLACED = "replaced"
+    REVOKED = "revoked"
+
+
+class LinkWorksNoMore(Refusal):
+    """The link was revoked or replaced, or has expired. Nothing was charged."""
+
+    status = 410
+    title = _l("This payment link works no more. Nothing was charged.")
+    message = _l("Open the link once more: it says what to do.")
+
+
+def public_id_of(connection: Connection, token: str) -> str | None:
+    """The link that a token opens, whatever has become of it; None for a token that we never gave out."""
+    return connection.scalar(select(PayLink.public_id).where(PayLink.token_hash == hash_of(token)))
+
+
+def state_of(expires_at: datetime, revoked_at: datetime | None, replaced_at: datetime | None) -> LinkState:
+    """How a link with these dates stands now."""
+    if revoked_at is not None:
+        return LinkState.REVOKED
+    if replaced_at is not None:
+        return LinkState.REPLACED
+    return LinkState.EXPIRED if expires_at <= now() else LinkState.WORKS
+
+
+def check_link(session: Session, link_id: int, invoice: Invoice) -> None:
+    """Whether a link still opens a locked invoice. Raises LinkWorksNoMore."""
+    link = session.get(PayLink, link_id, populate_existing=True)
+    if link is None or link.invoice_id != invoice.id:
+        raise LinkWorksNoMore
+    if state_of(link.expires_at, link.revoked_at, link.replaced_at) != LinkState.WORKS:
+        raise LinkWorksNoMore
 
 
 def _place(public_id: str) -> str:

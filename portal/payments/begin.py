@@ -14,6 +14,7 @@ from portal.invoices.books import locked_invoice
 from portal.invoices.tables import Invoice
 from portal.money import format_money
 from portal.parts import Parts
+from portal.paylinks import check_link
 from portal.payments import words
 from portal.payments.cases import is_disputed
 from portal.payments.outcomes import Checking, Outcome, Paid
@@ -21,7 +22,7 @@ from portal.payments.owing import check_chargeable
 from portal.payments.settle import end, outcome_of, settle
 from portal.payments.states import DEADLINE, ENDED, FIRST_LOOK, LIVE, State
 from portal.payments.steps import HOLD, is_held, live_attempt, load
-from portal.payments.tables import DESK, PORTAL, PaymentAttempt
+from portal.payments.tables import DESK, LINK, PORTAL, PaymentAttempt
 from portal.settings import Settings, read_settings
 
 TRIES = 4
@@ -69,6 +70,8 @@ def begin(parts: Parts, invoice_id: int, form: PayForm, payer: PayerRef) -> Paym
 
     An attempt that only waits for its payer is ended first. Raises Refusal.
     """
+    if payer.channel == LINK and (form.saved_card is not None or form.save_card):
+        raise words.NoCardIsKept
     attempt_id = form.attempt_id
     for _ in range(TRIES):
         try:
@@ -245,6 +248,8 @@ def check_payable(parts: Parts, session: Session, invoice: Invoice, form: PayFor
     """Whether the invoice can be paid by card now, as it was shown; gives the gateway's id. Raises Refusal."""
     balance, currency = invoice.balance_cents, invoice.currency
     asked = asked_cents(invoice, form, payer)
+    if payer.pay_link_id is not None:
+        check_link(session, payer.pay_link_id, invoice)
     gateway_id = check_open_to_cards(parts, session, invoice, payer.channel, min(asked, balance))
     check_shown(invoice, form.shown_cents, form.shown_currency, form.shown_version)
     if asked > balance:

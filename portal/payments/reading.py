@@ -27,6 +27,7 @@ class LiveAttempt:
     payer_id: int | None
     user_id: int | None
     channel: str
+    pay_link_id: int | None
     amount_cents: int
     invoice_version: int
     started_at: datetime
@@ -65,7 +66,7 @@ class Payable:
     live: LiveAttempt | None
 
 
-_INVOICE = (
+PAYABLES = (
     select(
         Invoice.id,
         Invoice.number,
@@ -79,10 +80,6 @@ _INVOICE = (
         Invoice.service_on,
         Invoice.due_on,
         Invoice.patient_id,
-        Patient.given_name,
-        Patient.family_name,
-        Practitioner.name.label("practitioner"),
-        Practitioner.credentials,
         Location.name.label("location"),
         Location.timezone,
         ConfiguredGateway.id.label("gateway_id"),
@@ -94,20 +91,28 @@ _INVOICE = (
         PaymentAttempt.payer_id,
         PaymentAttempt.user_id,
         PaymentAttempt.channel,
+        PaymentAttempt.pay_link_id,
         PaymentAttempt.amount_cents,
         PaymentAttempt.invoice_version,
         PaymentAttempt.started_at,
         PaymentAttempt.held_until,
     )
-    .join(Patient, Patient.id == Invoice.patient_id)
     .join(Location, Location.id == Invoice.location_id)
-    .outerjoin(Practitioner, Practitioner.id == Invoice.practitioner_id)
     .outerjoin(ConfiguredGateway, ConfiguredGateway.id == chosen_gateway(Invoice.location_id))
     .outerjoin(
         Credentials,
         (Credentials.gateway_id == ConfiguredGateway.id) & (Credentials.mode == ConfiguredGateway.mode),
     )
     .outerjoin(PaymentAttempt, (PaymentAttempt.invoice_id == Invoice.id) & PaymentAttempt.state.in_(sorted(LIVE)))
+)
+"""Invoices with the gateway and attempt of each: money alone, so that it fits whoever may not know whose they are."""
+
+_INVOICE = (
+    PAYABLES.add_columns(
+        Patient.given_name, Patient.family_name, Practitioner.name.label("practitioner"), Practitioner.credentials
+    )
+    .join(Patient, Patient.id == Invoice.patient_id)
+    .outerjoin(Practitioner, Practitioner.id == Invoice.practitioner_id)
     .where(Invoice.number == bindparam("number"))
 )
 _PAYABLE = _INVOICE.where(pays_for(bindparam("payer_id"), Invoice.patient_id))
@@ -126,6 +131,12 @@ def receivable(connection: Connection, number: str) -> Payable | None:
 
 
 def _payable(row: Any) -> Payable:
+    practitioner = ", ".join(part for part in (row.practitioner, row.credentials) if part)
+    return payable_of(row, f"{row.given_name} {row.family_name}", practitioner)
+
+
+def payable_of(row: Any, patient: str = "", practitioner: str = "") -> Payable:
+    """A row of PAYABLES, with the names that its reader may know."""
     return Payable(
         id=row.id,
         number=row.number,
@@ -139,8 +150,8 @@ def _payable(row: Any) -> Payable:
         service_on=row.service_on,
         due_on=row.due_on,
         patient_id=row.patient_id,
-        patient=f"{row.given_name} {row.family_name}",
-        practitioner=", ".join(part for part in (row.practitioner, row.credentials) if part),
+        patient=patient,
+        practitioner=practitioner,
         location=row.location,
         timezone=row.timezone,
         gateway_id=row.gateway_id,
@@ -160,6 +171,7 @@ def _live(row: Any) -> LiveAttempt | None:
         payer_id=row.payer_id,
         user_id=row.user_id,
         channel=row.channel,
+        pay_link_id=row.pay_link_id,
         amount_cents=row.amount_cents,
         invoice_version=row.invoice_version,
         started_at=row.started_at,
@@ -235,6 +247,7 @@ class AttemptStatus:
     payer_id: int | None
     user_id: int | None
     channel: str
+    pay_link_id: int | None
     mode: str
     state: str
     reason: str | None
@@ -253,12 +266,13 @@ class AttemptStatus:
         return self.state in ENDED
 
 
-_ATTEMPT = (
+ATTEMPTS = (
     select(
         PaymentAttempt.id,
         PaymentAttempt.payer_id,
         PaymentAttempt.user_id,
         PaymentAttempt.channel,
+        PaymentAttempt.pay_link_id,
         PaymentAttempt.mode,
         PaymentAttempt.state,
         PaymentAttempt.reason,
@@ -274,8 +288,11 @@ _ATTEMPT = (
     .join(Invoice, Invoice.id == PaymentAttempt.invoice_id)
     .outerjoin(Payment, Payment.attempt_id == PaymentAttempt.id)
     .join(Location, Location.id == Invoice.location_id)
-    .where(PaymentAttempt.id == bindparam("attempt_id"), Invoice.number == bindparam("number"))
+    .where(PaymentAttempt.id == bindparam("attempt_id"))
 )
+"""One attempt, of whichever invoice."""
+
+_ATTEMPT = ATTEMPTS.where(Invoice.number == bindparam("number"))
 _STATUS = _ATTEMPT.where(pays_for(bindparam("payer_id"), Invoice.patient_id))
 
 

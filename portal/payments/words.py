@@ -122,6 +122,14 @@ class SavedCardGone(CardDetailsLost):
     message = _l("Choose another card, or enter it as a new one.")
 
 
+class NoCardIsKept(Refusal):
+    """Of who holds a pay link nobody knows whose cards they may keep or use."""
+
+    status = 422
+    title = _l("A payment link takes a card for one payment. You have not been charged.")
+    message = _l("Enter the card below. To use a saved card, or to save one, sign in first.")
+
+
 class GatewayDown(Refusal):
     """The gateway does not answer, or turns us away, before any money could move."""
 

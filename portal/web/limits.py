@@ -35,6 +35,13 @@ SIGN_UP_BY_NETWORK = parse("20 per hour")
 FACTOR_BY_ACCOUNT = parse("10 per 15 minutes")
 FACTOR_BY_ACCOUNT_AND_DAY = parse("60 per day")
 FACTOR_BY_NETWORK = parse("100 per 15 minutes")
+# Links that we never gave out. Who holds a real one is let in all the same: a waiting room may share one address.
+UNKNOWN_LINK_BY_ADDRESS = parse("20 per 15 minutes")
+UNKNOWN_LINK_BY_NETWORK = parse("200 per 15 minutes")
+# So that nobody tries out stolen cards with one link.
+PRESS_BY_LINK = parse("30 per hour")
+NEW_LINK_BY_INVOICE = parse("3 per day")
+NEW_LINK_BY_NETWORK = parse("20 per hour")
 
 
 class DatabaseStorage(Storage):
@@ -144,6 +151,15 @@ def network() -> str:
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)
     return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
+
+
+def wider_network() -> str:
+    """The network around it: what one organisation often has, an IPv4 /24 or an IPv6 /48."""
+    try:
+        around = ipaddress.ip_network(network())
+    except ValueError:
+        return "unknown"
+    return str(around.supernet(new_prefix=24 if around.version == 4 else 48))
 
 
 def count(item: RateLimitItem, what: str, whom: str) -> None:

@@ -6,20 +6,15 @@ from flask import Blueprint, Response, flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from werkzeug.exceptions import NotFound
-from wtforms import HiddenField
-from wtforms.validators import InputRequired, Regexp
 
 from portal.errors import Refusal
-from portal.gateway.configured import TEST
-from portal.invoices.reading import large, long_day
-from portal.money import format_money
+from portal.invoices.reading import long_day
 from portal.parts import parts
 from portal.payments import words
-from portal.payments.owing import check_chargeable
-from portal.payments.pay import PayerRef, PayForm
+from portal.payments.pay import PayerRef
 from portal.payments.pay import pay as pay_invoice
 from portal.payments.reading import AttemptStatus, CardChoice, Payable, attempt_status, card_choices, payable
-from portal.payments.states import State
+from portal.payments.tables import PORTAL
 from portal.web.access import patient_only, payer
 from portal.web.asking import wants_json
 from portal.web.cards import card_words, plastic
@@ -27,17 +22,16 @@ from portal.web.errors import refused as answer_refusal
 from portal.web.headers import allow_gateway_scripts
 from portal.web.paying import (
     NEW_CARD,
-    CardForm,
     Message,
+    PaymentForm,
     Till,
     answer,
     answer_on_return,
     answer_to_whoever_waits,
-    attempt_card,
-    attempt_moment,
-    attempt_reference,
+    form_words,
     needs_script,
-    next_attempt_id,
+    refuse_what_cannot_be_paid,
+    status_page,
 )
 from portal.web.paying import refused as say_no
 from portal.web.scope import done_reading, person, reading, settings
@@ -50,6 +44,10 @@ class PatientsTill(Till):
 
     room = "pay"
     bank_page = "pay/bank.html"
+    checking_page = "pay/checking.html"
+
+    def back_url(self, number: str) -> str:
+        return url_for("invoices.one", number=number)
 
     def paid_url(self, number: str, receipt_number: str) -> str:
         return url_for("invoices.receipt", number=number, receipt=receipt_number)
@@ -59,24 +57,6 @@ class PatientsTill(Till):
 
 
 TILL = PatientsTill()
-
-
-class PaymentForm(CardForm):
-    """What the pay page sends."""
-
-    amount = HiddenField(validators=[InputRequired(), Regexp(r"^[0-9]{1,12}$")])
-
-    def as_pressed(self) -> PayForm:
-        """The form in the flow's words."""
-        return PayForm(
-            attempt_id=UUID(self.attempt.data),
-            shown_cents=int(self.amount.data),
-            shown_currency=self.currency.data,
-            token=self.token,
-            saved_card=self.saved_card,
-            save_card=bool(self.save.data),
-            sdk=self.script.data == "1",
-        )
 
 
 # --- looking --------------------------------------------------------------------------------------------------------
@@ -97,16 +77,6 @@ def _payable(number: str) -> Payable:
     return invoice
 
 
-def _refuse_what_cannot_be_paid(invoice: Payable) -> None:
-    """The sentences that a person reads instead of a form. The flow checks again, under lock."""
-    rehearsal = parts().config.production and invoice.mode == TEST
-    if not settings().portal_takes_payments or invoice.gateway_id is None or rehearsal:
-        raise words.OnlinePaymentOff(phone=settings().text("clinic_phone"))
-    check_chargeable(invoice.balance_cents, invoice.currency, is_void=invoice.is_void)
-    if invoice.is_disputed:
-        raise words.PaymentDisputed
-
-
 @bp.get("/invoices/<number>/pay")
 @patient_only
 def form(number: str) -> ResponseReturnValue:
@@ -115,7 +85,7 @@ def form(number: str) -> ResponseReturnValue:
     live = invoice.live
     if live is not None and live.is_at_work:
         return redirect(url_for("pay.status", number=number, attempt=live.id), 303)
-    _refuse_what_cannot_be_paid(invoice)
+    refuse_what_cannot_be_paid(invoice, PORTAL)
     return _form_page(invoice, PaymentForm(formdata=None))
 
 
@@ -130,18 +100,12 @@ def _form_page(invoice: Payable, typed: PaymentForm, message: Message | None = N
         chosen = NEW_CARD
     page = render_template(
         "pay/form.html",
-        invoice=invoice,
-        form=typed,
         message=message,
         cards=[_choice(card) for card in cards],
         chosen=chosen,
-        attempt_id=next_attempt_id(invoice, own, invoice.balance_cents),
-        waiting=live.id if live is not None and own and live.state == State.REQUIRES_ACTION else None,
-        amount=format_money(invoice.balance_cents, invoice.currency, full=True),
-        sum=large(invoice.balance_cents, invoice.currency),
-        stripe_js=parts().config.stripe_js_url,
         card_name=typed.name.data or _own_name(),
         about=_about(invoice),
+        **form_words(TILL, invoice, typed, own),
     )
     return allow_gateway_scripts(Response(page, status))
 
@@ -242,23 +206,7 @@ def come_back(number: str, attempt: UUID) -> ResponseReturnValue:
 def status(number: str, attempt: UUID) -> ResponseReturnValue:
     """What is known of an attempt: that we are checking, or how it ended."""
     found = _seen(number, attempt)
-    is_own = _is_own(found)
-    if found.receipt_number is not None:
-        return redirect(url_for("invoices.receipt", number=number, receipt=found.receipt_number), 303)
-    if found.state in (State.DECLINED, State.CANCELED, State.FAILED) and is_own:
-        heading, text = words.why_declined(found.reason)
-        return Response(render_template("pay/ended.html", attempt=found, heading=heading, text=text))
-    if found.state not in (State.CREATED, State.CONFIRMING, State.PROCESSING, State.SUCCEEDED):
-        return redirect(TILL.form_url(number), 303)
-    page = render_template(
-        "pay/checking.html",
-        attempt=found,
-        sum=large(found.amount_cents, found.currency),
-        card=attempt_card(found) if is_own else "",
-        sent=attempt_moment(found),
-        reference=attempt_reference(found),
-    )
-    return allow_gateway_scripts(Response(page))
+    return status_page(TILL, number, found, _is_own(found))
 
 
 @bp.errorhandler(Refusal)

@@ -1,12 +1,13 @@
-"""What the two places where cards are charged have in common: the patient's pay page, and the desk's Receive Payment.
+"""What the places have in common where cards are charged: the patient's pay page, a pay link's, Receive Payment.
 
-Both show Stripe's fields, send the same kind of form, and answer it the same way; a `Till` says where a place's pages
+All show Stripe's fields, send the same kind of form, and answer it the same way; a `Till` says where a place's pages
 are and in whose words it speaks.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
@@ -21,14 +22,21 @@ from wtforms.validators import InputRequired, Length, Regexp
 
 from portal.cards import brand_name
 from portal.errors import Refusal
-from portal.invoices.reading import local_day, weekday
+from portal.gateway.configured import TEST
+from portal.invoices.reading import large, local_day, weekday
+from portal.money import format_money
 from portal.parts import parts
 from portal.payments import words
+from portal.payments.begin import takes_cards
 from portal.payments.outcomes import Checking, Declined, NeedsAction, Outcome, Paid
+from portal.payments.owing import check_chargeable
+from portal.payments.pay import PayForm
 from portal.payments.reading import AttemptStatus, Payable
 from portal.payments.settle import settle as settle_attempt
 from portal.payments.states import State
 from portal.web.asking import wants_json
+from portal.web.headers import allow_gateway_scripts
+from portal.web.scope import settings
 
 NEW_CARD = "new"
 
@@ -55,6 +63,24 @@ class CardForm(FlaskForm):
         return (self.confirmation_token.data or None) if self.saved_card is None else None
 
 
+class PaymentForm(CardForm):
+    """What a page sends on which the whole balance is paid."""
+
+    amount = HiddenField(validators=[InputRequired(), Regexp(r"^[0-9]{1,12}$")])
+
+    def as_pressed(self) -> PayForm:
+        """The form in the flow's words."""
+        return PayForm(
+            attempt_id=UUID(self.attempt.data),
+            shown_cents=int(self.amount.data),
+            shown_currency=self.currency.data,
+            token=self.token,
+            saved_card=self.saved_card,
+            save_card=bool(self.save.data),
+            sdk=self.script.data == "1",
+        )
+
+
 @dataclass(frozen=True)
 class Message:
     """One thing to know above the form."""
@@ -69,23 +95,32 @@ class Till:
 
     room: str
     bank_page: str
+    checking_page: str
+
+    def place(self, number: str) -> dict[str, Any]:
+        """What the addresses of an invoice's pages are made of."""
+        return {"number": number}
 
     def form_url(self, number: str) -> str:
         """The page with the form."""
-        return url_for(f"{self.room}.form", number=number)
+        return url_for(f"{self.room}.form", **self.place(number))
+
+    def back_url(self, number: str) -> str:
+        """The page to go back to and pay nothing; none where there is only the form."""
+        return ""
 
     def status_url(self, number: str, attempt: UUID) -> str:
         """The page that says what is known of an attempt."""
-        return url_for(f"{self.room}.status", number=number, attempt=attempt)
+        return url_for(f"{self.room}.status", attempt=attempt, **self.place(number))
 
     def settle_url(self, number: str, attempt: UUID) -> str:
         """Where a page asks again."""
-        return url_for(f"{self.room}.settle", number=number, attempt=attempt)
+        return url_for(f"{self.room}.settle", attempt=attempt, **self.place(number))
 
     def return_url(self, number: str) -> str:
         """Where a bank's page sends the payer back to, with {attempt} in place of the attempt's id."""
         nobody = UUID(int=0)
-        path = url_for(f"{self.room}.come_back", number=number, attempt=nobody)
+        path = url_for(f"{self.room}.come_back", attempt=nobody, **self.place(number))
         return parts().config.base_url + path.replace(str(nobody), "{attempt}")
 
     def paid_url(self, number: str, receipt_number: str) -> str:
@@ -115,6 +150,32 @@ def next_attempt_id(invoice: Payable, is_own: bool, asked_cents: int) -> UUID:
         return uuid4()
     unchanged = (live.amount_cents, live.invoice_version) == (asked_cents, invoice.version)
     return live.id if unchanged else uuid4()
+
+
+def refuse_what_cannot_be_paid(invoice: Payable, channel: str) -> None:
+    """The sentences that a person reads instead of a form. The flow checks again, under lock."""
+    rehearsal = parts().config.production and invoice.mode == TEST
+    if not takes_cards(settings(), channel) or invoice.gateway_id is None or rehearsal:
+        raise words.OnlinePaymentOff(phone=settings().text("clinic_phone"))
+    check_chargeable(invoice.balance_cents, invoice.currency, is_void=invoice.is_void)
+    if invoice.is_disputed:
+        raise words.PaymentDisputed
+
+
+def form_words(till: Till, invoice: Payable, typed: CardForm, is_own: bool) -> dict[str, Any]:
+    """What a form over the whole balance shows. `is_own`: whether the attempt under way is this person's."""
+    live = invoice.live
+    waits = live is not None and is_own and live.state == State.REQUIRES_ACTION
+    return {
+        "till": till,
+        "invoice": invoice,
+        "form": typed,
+        "attempt_id": next_attempt_id(invoice, is_own, invoice.balance_cents),
+        "waiting": live.id if live is not None and waits else None,
+        "amount": format_money(invoice.balance_cents, invoice.currency, full=True),
+        "sum": large(invoice.balance_cents, invoice.currency),
+        "stripe_js": parts().config.stripe_js_url,
+    }
 
 
 def needs_script() -> Message:
@@ -186,7 +247,8 @@ def answer(till: Till, number: str, outcome: Outcome) -> ResponseReturnValue:
             if redirect_url is None:
                 return redirect(till.form_url(number), 303)
             # A link, not a redirect: a form's redirects would have to name every bank in the page's policy.
-            return Response(render_template(till.bank_page, number=number, address=redirect_url))
+            html = render_template(till.bank_page, till=till, number=number, address=redirect_url)
+            return Response(html)
         case Declined(attempt_id, reason, again):
             heading, text = till.declined(reason)
             if wants_json():
@@ -218,6 +280,27 @@ def answer_on_return(till: Till, number: str, attempt: UUID) -> ResponseReturnVa
     if isinstance(outcome, NeedsAction):
         return redirect(till.form_url(number), 303)
     return answer(till, number, outcome)
+
+
+def status_page(till: Till, number: str, found: AttemptStatus, is_own: bool) -> ResponseReturnValue:
+    """What is known of an attempt: that we are checking, or how it ended."""
+    if found.receipt_number is not None:
+        return redirect(till.paid_url(number, found.receipt_number), 303)
+    if found.state in (State.DECLINED, State.CANCELED, State.FAILED) and is_own:
+        heading, text = till.declined(found.reason)
+        return Response(render_template("pay/ended.html", till=till, attempt=found, heading=heading, text=text))
+    if found.state not in (State.CREATED, State.CONFIRMING, State.PROCESSING, State.SUCCEEDED):
+        return redirect(till.form_url(number), 303)
+    page = render_template(
+        till.checking_page,
+        till=till,
+        attempt=found,
+        sum=large(found.amount_cents, found.currency),
+        card=attempt_card(found) if is_own else "",
+        sent=attempt_moment(found),
+        reference=attempt_reference(found),
+    )
+    return allow_gateway_scripts(Response(page))
 
 
 # --- an attempt in words --------------------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ SEEN_BY_ANYBODY = {
     "invitations.accept", "sign_up.page", "sign_up.ask", "sign_up.sent",
     "sign_up.open_link", "sign_up.proving", "sign_up.prove", "sign_up.waiting",
     "no_reminders.ask", "no_reminders.stop",
+    "pay_links.open_link", "pay_links.form", "pay_links.press", "pay_links.settle", "pay_links.come_back",
+    "pay_links.status", "pay_links.receipt", "pay_links.renew", "pay_links.renewed",
 }  # fmt: skip
 STAFFS = {STAFF, *(rule_for(permission) for permission in May)}
 EMAILS = {
