@@ -48,6 +48,8 @@ def test_marc_turns_the_module_and_the_switches_on_and_maya_can_pay(
     marc = someone(MARC, width=width)
     opens_settings(marc, "Modules")
     assert_accessible(marc.page)
+    begins = marc.page.get_by_role("heading", level=1).bounding_box()
+    assert begins and begins["y"] < 200, "the menu of the settings pushes them off a phone's first screen"
     marc.page.get_by_role("switch", name="Payment Gateways").check()
     saves(marc, "Save modules")
     opens_settings(marc)
