@@ -29,13 +29,15 @@ pytestmark = pytest.mark.browser
 Someone = Callable[..., Person]
 TOMORROW = now().date() + timedelta(1)
 
-NO_PAGES = {"health.alive", "health.ready", "search.export", "static", "theme"}
+NO_PAGES = {"health.alive", "health.ready", "static", "theme"}
+FILES = (".csv", ".xlsx", ".pdf")
+OF_MAILS = ("invitations.", "no_reminders.", "pay_links.")
 ONLY_LEAD_ON = {
-    "start.door", "office.start", "invitations.open_link", "sign_up.open_link", "pay.come_back", "receive.come_back",
+    "start.door", "office.start", "sign_up.open_link", "pay.come_back", "receive.come_back",
 }  # fmt: skip
 ELSEWHERE = {
     "pay.status", "receive.status",  # a payment under way
-    "invitations.page", "security.reset_password", "sign_up.proving",  # behind links of mails
+    "security.reset_password", "sign_up.proving",  # behind links of mails, as those of OF_MAILS
     "second_factor.ask", "second_factor.codes", "second_factor.recovery", "own_account.new_factor",
     "practice.form",  # asks Stripe first
     "sign_ups.one",
@@ -74,7 +76,7 @@ class Walk:
 
     def _steps_on(self, path: str) -> Iterator[str]:
         kind = self._kind(path)
-        if not kind or kind in NO_PAGES or self.seen[kind] >= 2:
+        if not kind or kind in NO_PAGES or self.seen[kind] >= 2 or urlsplit(path).path.endswith(FILES):
             return
         self.seen[kind] += 1
         page = self.person.page
@@ -185,5 +187,6 @@ def kinds_of_pages(story: Story, office: bool) -> set[str]:
         rule.endpoint
         for rule in story.addresses.iter_rules()
         if "GET" in (rule.methods or ()) and rule.rule.startswith("/office/") == office
+        if not rule.rule.endswith(FILES) and not rule.endpoint.startswith(OF_MAILS)
     }
     return readable - NO_PAGES - ONLY_LEAD_ON - ELSEWHERE
