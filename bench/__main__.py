@@ -15,6 +15,7 @@ from sqlalchemy import create_engine, text
 from bench.clinics import Clinic, postgresql_clinic, postgresql_database, postgresql_server, sqlite_clinic
 from bench.counts import ROOT, cold_start_s, count_bytes, count_sql, count_sql_of_the_schedule
 from bench.imports import import_lines_per_min, sqlite_lines_per_min
+from bench.mails import mails_per_s
 from bench.papers import receipt_pdfs
 from bench.searches import STAFF, search_paths
 from bench.served import Served, served
@@ -54,6 +55,8 @@ GOALS = {
     "own_script_gz_bytes": Goal(4_096, "bytes"),
     "import_lines_per_min": Goal(10_000, "lines a minute, on the slower database", at_least=True),
     "cold_start_s": Goal(2.0, "s"),
+    "mails_per_s": Goal(50, "mails a second by one worker, on the slower database", at_least=True),
+    "mails_vs_bare_smtp": Goal(0.05, "ratio of mails a second, on the slower database", at_least=True),
     "receipt_pdf_ms": Goal(30, "ms of the press for a receipt, warm"),
     "receipt_pdf_vs_empty": Goal(12, "ratio to an empty page beside it"),
     "worker_pss_mib": Goal(120, "MiB"),
@@ -86,6 +89,7 @@ def measure(invoices: int, postgresql: bool) -> dict[str, float]:
     """Every figure; those of PostgreSQL only where it is wanted."""
     small, large = sqlite_clinic(1_000), sqlite_clinic(invoices)
     found: dict[str, float] = {"import_lines_per_min": sqlite_lines_per_min()}
+    mails = [mails_per_s(small)]
     with ExitStack() as stack:
         hello = stack.enter_context(served("bench.hello:app", {}))
         few = stack.enter_context(served("wsgi:app", small.environ))
@@ -97,7 +101,9 @@ def measure(invoices: int, postgresql: bool) -> dict[str, float]:
         if postgresql:
             base_url = stack.enter_context(postgresql_server())
             found["list_vs_hello_postgresql"] = _on_postgresql(stack, hello, base_url)
+            mails.append(_mails_on_postgresql(base_url))
             found["import_lines_per_min"] = min(found["import_lines_per_min"], _import_on_postgresql(base_url))
+    found["mails_per_s"], found["mails_vs_bare_smtp"] = min(mails)
     found |= count_sql(small)
     found["sql_schedule_week"] = count_sql_of_the_schedule(small)
     found |= count_bytes(small)
@@ -139,6 +145,11 @@ def _on_postgresql(stack: ExitStack, hello: Served, base_url: str) -> float:
 def _import_on_postgresql(base_url: str) -> float:
     with postgresql_database(base_url, "bench_import") as url:
         return import_lines_per_min(url)
+
+
+def _mails_on_postgresql(base_url: str) -> tuple[float, float]:
+    with postgresql_clinic(base_url, 10) as clinic:
+        return mails_per_s(clinic)
 
 
 def main() -> int:

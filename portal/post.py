@@ -182,7 +182,7 @@ class _Handing:
     @staticmethod
     def _check(answer: tuple[int, bytes], *wanted: int) -> None:
         code, text = answer
-        if code == -1:  # no SMTP was spoken
+        if not 200 <= code < 600:
             raise smtplib.SMTPServerDisconnected
         if code not in (wanted or (250, 251)):
             raise smtplib.SMTPResponseException(code, text)

@@ -70,7 +70,7 @@ def tidy(parts: Parts) -> None:
 
 
 class Worker:
-    """Rounds of work until told to stop."""
+    """Rounds of work until told to stop. Mail has a thread of its own: a slow mail server holds up no payment."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -86,13 +86,24 @@ class Worker:
         """Work until stopped. A database that is away for a while is waited for."""
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, self.stop)
+        mail = threading.Thread(target=self._keep_sending, name="mail")
+        mail.start()
         while not self._stop.is_set():
             if not self._round():
                 self._stop.wait(PAUSE_S)
+        mail.join()
+
+    def _keep_sending(self) -> None:
+        while not self._stop.is_set():
+            if not self._did(self._send_mail):
+                self._stop.wait(PAUSE_S)
+
+    def _send_mail(self, parts: Parts) -> int:
+        return deliver_waiting_mail(parts, is_stopping=self._stop.is_set)
 
     def _round(self) -> bool:
-        """Every kind of work once, the rarer ones when they are due; whether anything was done."""
-        done = [self._did(follow_hints), self._did(deliver_waiting_mail)]
+        """Every kind of work but mail once, the rarer ones when they are due; whether anything was done."""
+        done = [self._did(follow_hints)]
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + SWEEP_EVERY_S
             done += [

@@ -50,7 +50,7 @@ def test_a_round_of_sweeping_needs_no_hint(stage: Stage) -> None:
 
 @pytest.mark.promise("G2")
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), OperationalError("select", {}, Exception("gone"))])
-def test_mail_in_trouble_does_not_keep_payments_from_being_settled(
+def test_one_kind_of_work_in_trouble_does_not_keep_payments_from_being_settled(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     stage.press(stage.form("authenticationRequired"))
@@ -58,11 +58,37 @@ def test_mail_in_trouble_does_not_keep_payments_from_being_settled(
     def fail(_parts: Parts) -> int:
         raise error
 
-    monkeypatch.setattr(worker, "deliver_waiting_mail", fail)
     monkeypatch.setattr(worker, "follow_hints", fail)
     with shifted(timedelta(minutes=16)):
         Worker(stage.parts)._round()
     assert not [one for one in stage.attempts() if one.state in LIVE]
+
+
+@pytest.mark.promise("E3", "G2")
+def test_a_mail_server_that_hangs_holds_up_no_payment(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.press(stage.form("authenticationRequired"))
+    answers = threading.Event()
+    asked = threading.Event()
+
+    def hang(_parts: Parts, **_: object) -> int:
+        asked.set()
+        return int(answers.wait(30))
+
+    monkeypatch.setattr(worker, "deliver_waiting_mail", hang)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # only a main thread may set handlers
+    running = Worker(stage.parts)
+    with shifted(timedelta(minutes=16)):
+        thread = threading.Thread(target=running.run)
+        thread.start()
+        until = time.monotonic() + 20
+        while [one for one in stage.attempts() if one.state in LIVE] and time.monotonic() < until:
+            time.sleep(0.05)
+        assert asked.is_set() and not answers.is_set()
+        assert not [one for one in stage.attempts() if one.state in LIVE]
+        running.stop()
+        answers.set()
+        thread.join(timeout=10)
+    assert not thread.is_alive()
 
 
 def test_the_worker_ends_when_told_to(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
