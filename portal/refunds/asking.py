@@ -1,4 +1,4 @@
-"""Refund: give money back through the gateway (O16), or over the counter where it came over the counter.
+"""Refund: give money back through the gateway (O16).
 
 What is about to be asked is written down first. A lost answer is never asked again under another key: the same key
 within a day, and the charge's own refunds, say what became of it.
@@ -17,14 +17,14 @@ from portal import audit
 from portal.clock import now
 from portal.gateway import GatewayBusy, GatewayError, GatewayRefusesUs, KeyRefused, RefundOrder
 from portal.gateway.configured import keys_of
-from portal.invoices.books import ReasonMissing, SentBefore, locked_invoice, take_receipt_numbers
+from portal.invoices.books import ReasonMissing, SentBefore, locked_invoice
 from portal.invoices.tables import Adjustment, Invoice
 from portal.money import format_money
 from portal.parts import Parts
 from portal.payments.cases import follow_books
-from portal.payments.tables import KINDS, Payment, PaymentAttempt, Refund
+from portal.payments.tables import Payment, PaymentAttempt, Refund
 from portal.refunds import words
-from portal.refunds.following import CREDITED, NO_LONGER_OWED, follow_charge, gateway_at, place_of
+from portal.refunds.following import CREDITED, follow_charge, gateway_at, place_of
 from portal.refunds.standing import name_of, payment_on, rest_of
 
 KEY_LIVES = timedelta(hours=23)  # Stripe may forget an idempotency key after 24 h; then it would be a new request
@@ -103,7 +103,7 @@ def _write_down(session: Session, invoice_id: int, form: RefundForm, by: int | N
     before = _asked_before(session, form)
     if before is not None:
         return before
-    payment = _refundable(session, invoice, form)
+    payment = refundable(session, invoice, form)
     assert payment.gateway_id is not None
     mode = session.scalar(select(PaymentAttempt.mode).where(PaymentAttempt.id == payment.attempt_id))
     asked = Refund(
@@ -134,8 +134,8 @@ def _write_down(session: Session, invoice_id: int, form: RefundForm, by: int | N
     return asked
 
 
-def _refundable(session: Session, invoice: Invoice, form: RefundForm) -> Payment:
-    """The payment that is to be refunded, if that much of it can be."""
+def refundable(session: Session, invoice: Invoice, form: RefundForm) -> Payment:
+    """The payment that is to be refunded, if that much of it can be. Raises as `refund` says."""
     if not form.reason.strip():
         raise ReasonMissing
     payment = payment_on(session, invoice, form.payment_id)
@@ -226,75 +226,6 @@ def look_again_later(refund: Refund) -> None:
     """Less often the older it is."""
     pause = min(max(LOOK_AGAIN, (now() - refund.asked_at) / 10), LONGEST_PAUSE)
     refund.next_look_at = now() + pause
-
-
-# --- over the counter -----------------------------------------------------------------------------------------------
-
-
-def give_back(session: Session, invoice_id: int, form: RefundForm, kind: str, by: int | None) -> Payment:
-    """Record that money was given back over the counter, of a payment that no gateway took.
-
-    Raises as `refund` does, and RefundInDashboard for a payment that a gateway took.
-    """
-    assert kind in KINDS, kind
-    invoice = locked_invoice(session, invoice_id)
-    done = session.scalars(select(Payment).where(Payment.request_id == form.request_id)).first()
-    if done is not None:
-        same = (invoice_id, "refund", form.payment_id, -form.amount_cents, kind)
-        if (done.invoice_id, done.nature, done.reverses_id, done.amount_cents, done.kind) != same:
-            raise SentBefore
-        return done
-    payment = _refundable(session, invoice, form)
-    if payment.charge_id is not None:
-        raise words.RefundInDashboard(payment=name_of(payment))
-    row = book_given_back(session, invoice, payment, form, kind, by)
-    session.flush()
-    session.refresh(invoice)
-    again = min(form.amount_cents, max(invoice.balance_cents, 0))
-    if again and not form.still_owed and invoice.voided_at is None:
-        session.add(
-            Adjustment(
-                invoice_id=invoice.id,
-                amount_cents=-again,
-                reason=NO_LONGER_OWED,
-                made_at=now(),
-                made_by=by,
-            )
-        )
-    follow_books(session, invoice)
-    return row
-
-
-def book_given_back(
-    session: Session, invoice: Invoice, payment: Payment, form: RefundForm, kind: str, by: int | None
-) -> Payment:
-    """Book money that went back by hand; the caller holds the invoice, and follows its cases."""
-    row = Payment(
-        receipt_number=take_receipt_numbers(session)[0],
-        invoice_id=invoice.id,
-        payer_id=payment.payer_id,
-        nature="refund",
-        request_id=form.request_id,
-        kind=kind,
-        brand=payment.brand if kind == payment.kind else None,
-        last4=payment.last4 if kind == payment.kind else None,
-        amount_cents=-form.amount_cents,
-        currency=payment.currency,
-        reverses_id=payment.id,
-        note=form.reason.strip(),
-        received_at=now(),
-        recorded_by=by,
-    )
-    session.add(row)
-    audit.record(
-        session,
-        "payment.given_back",
-        f"payment {name_of(payment)} of invoice {invoice.number}",
-        by=by,
-        after=f"{format_money(form.amount_cents, payment.currency)} by {kind}: {row.note}",
-        patient_id=invoice.patient_id,
-    )
-    return row
 
 
 # --- what the dashboard left open -----------------------------------------------------------------------------------

@@ -22,7 +22,8 @@ from portal.payments.states import LIVE
 from portal.payments.steps import live_attempt
 from portal.payments.tables import KINDS, Payment, PaymentAttempt
 from portal.refunds import words
-from portal.refunds.asking import RefundForm, book_given_back
+from portal.refunds.asking import RefundForm
+from portal.refunds.by_hand import book_given_back
 from portal.refunds.standing import name_of, rest_of
 
 TRIES = 3

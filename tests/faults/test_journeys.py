@@ -29,7 +29,8 @@ from portal.payments.outcomes import Declined, Paid
 from portal.payments.settle import settle
 from portal.payments.states import LIVE
 from portal.payments.tables import Payment
-from portal.refunds.asking import RefundForm, give_back, refund
+from portal.refunds.asking import RefundForm, refund
+from portal.refunds.by_hand import give_back
 from portal.refunds.reversing import Reversal, reverse
 from portal.refunds.sweeping import look_now, sweep_refunds
 from portal.refunds.voiding import void

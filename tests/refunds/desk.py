@@ -12,7 +12,8 @@ from portal.invoices.books import adjust
 from portal.invoices.tables import Adjustment, Invoice
 from portal.payments.outcomes import Paid
 from portal.payments.tables import Case, ChargeLook, Payment, Refund
-from portal.refunds.asking import RefundForm, give_back, refund
+from portal.refunds.asking import RefundForm, refund
+from portal.refunds.by_hand import give_back
 from portal.refunds.following import follow_charge
 from portal.refunds.reversing import Reversal, reverse
 from portal.refunds.sweeping import sweep_refunds

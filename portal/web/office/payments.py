@@ -17,9 +17,11 @@ from portal.parts import parts
 from portal.payments.tables import KINDS
 from portal.permissions import May
 from portal.refunds import asking, words
-from portal.refunds.asking import RefundForm, give_back, refund
+from portal.refunds.asking import RefundForm, refund
+from portal.refunds.by_hand import give_back
+from portal.refunds.entries import Entry, Head
 from portal.refunds.following import close_dispute
-from portal.refunds.reading import Entry, Head, PaymentsPage, head_of, payments_of
+from portal.refunds.reading import PaymentsPage, head_of, payments_of
 from portal.refunds.reversing import Reversal, reverse
 from portal.refunds.sweeping import look_now
 from portal.refunds.voiding import void
