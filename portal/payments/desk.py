@@ -20,6 +20,7 @@ from portal.parts import Parts
 from portal.payments import words
 from portal.payments.begin import check_shown
 from portal.payments.cases import follow_books, is_disputed
+from portal.payments.kinds import KIND_NAMES
 from portal.payments.outcomes import Paid
 from portal.payments.posting import note_receipt
 from portal.payments.settle import end
@@ -52,12 +53,12 @@ PAID_BY: dict[str, PaidBy] = {
     "jcb": PaidBy(_l("JCB"), "card", "jcb"),
     "unionpay": PaidBy(_l("UnionPay"), "card", "unionpay"),
     "visa-debit": PaidBy(_l("Visa Debit"), "card", "visa", "debit"),
-    "cash": PaidBy(_l("Cash"), "cash"),
-    "cheque": PaidBy(_l("Cheque"), "cheque"),
-    "e-transfer": PaidBy(_l("E-transfer"), "e-transfer"),
-    "insurance": PaidBy(_l("Insurance"), "insurance"),
-    "debit": PaidBy(_l("Debit (terminal)"), "debit"),
-    "other": PaidBy(_l("Other"), "other"),
+    "cash": PaidBy(KIND_NAMES["cash"], "cash"),
+    "cheque": PaidBy(KIND_NAMES["cheque"], "cheque"),
+    "e-transfer": PaidBy(KIND_NAMES["e-transfer"], "e-transfer"),
+    "insurance": PaidBy(KIND_NAMES["insurance"], "insurance"),
+    "debit": PaidBy(KIND_NAMES["debit"], "debit"),
+    "other": PaidBy(KIND_NAMES["other"], "other"),
 }
 """By the key that a form sends. Through the gateway, what is booked is the brand that it reports."""
 

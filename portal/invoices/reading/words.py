@@ -12,6 +12,7 @@ from flask_babel import ngettext
 
 from portal.clock import now
 from portal.money import currency_mark, format_money
+from portal.payments.kinds import KIND_NAMES
 from portal.payments.states import State
 
 LANGUAGE = "en"
@@ -130,16 +131,9 @@ def listed(words: list[str] | None) -> str:
 def means_words(kind: str, brand: str | None, last4: str | None) -> str:
     """How something was paid: "Visa ending 4242", "Cash"."""
     if kind == "card":
-        name = _BRANDS.get(brand or "") or _("Card")
+        name = _BRANDS.get(brand or "") or str(KIND_NAMES["card"])
         return _("%(brand)s ending %(last4)s", brand=name, last4=last4) if last4 else name
-    words = {
-        "cash": _("Cash"),
-        "cheque": _("Cheque"),
-        "e-transfer": _("E-transfer"),
-        "insurance": _("Insurance"),
-        "debit": _("Debit card"),
-    }
-    return str(words.get(kind) or _("Payment"))
+    return str(KIND_NAMES[kind])
 
 
 # --- states ---------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from portal.gateway import GatewayError
 from portal.invoices.books import ReasonMissing, SentBefore, adjust
 from portal.money import parse_amount
 from portal.parts import parts
+from portal.payments.kinds import KIND_NAMES
 from portal.payments.tables import KINDS
 from portal.permissions import May
 from portal.refunds import asking, words
@@ -177,11 +178,9 @@ def _view(head: Head, typed: Typed, problems: list[Problem], status: int = 200) 
 
 def _paid_by(shown: PaymentsPage) -> list[tuple[str, str]]:
     """The card types, and whatever else a payment of this invoice was paid by."""
-    kinds = {"cash": _("Cash"), "cheque": _("Cheque"), "e-transfer": _("E-transfer"), "insurance": _("Insurance"),
-             "debit": _("Debit card"), "other": _("Other"), "card": _("Card")}  # fmt: skip
     there = [entry.means_key for entry in shown.entries if entry.nature == "payment"]
     keys = [*CARD_TYPES, *(key for key in dict.fromkeys(there) if key not in CARD_TYPES)]
-    return [(key, kinds.get(key) or brand_name(key)) for key in keys]
+    return [(key, str(KIND_NAMES.get(key) or brand_name(key))) for key in keys]
 
 
 @bp.post("/<number>/payments/look")
@@ -254,9 +253,9 @@ def _void_view(
 
 
 def _kinds() -> list[tuple[str, str]]:
-    names = {"card": _("Card, on the terminal"), "cash": _("Cash"), "cheque": _("Cheque"), "debit": _("Debit card"),
-             "e-transfer": _("E-transfer"), "insurance": _("Insurance"), "other": _("Another way")}  # fmt: skip
-    return [(kind, names[kind]) for kind in KINDS]
+    """What can be given back by hand; a card then is one on the clinic's own terminal."""
+    names = {kind: str(name) for kind, name in KIND_NAMES.items()} | {"card": _("Card, on the terminal")}
+    return list(names.items())
 
 
 # --- refund ---------------------------------------------------------------------------------------------------------
