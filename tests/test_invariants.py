@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -314,6 +315,17 @@ def test_i5_a_payment_reversed_twice(story: Story) -> None:
     with story.clinic.transaction() as session:
         for _ in range(2):
             make_payment(session, story.paid, -100_00, receipt_number=None, reverses_id=story.card_payment.id)
+    assert seen(broken_invariants(story.clinic)) == {("I5", str(story.card_payment.id))}
+
+
+def test_i5_more_was_given_by_hand_than_failed(story: Story) -> None:
+    back: dict[str, Any] = {"receipt_number": None, "nature": "refund", "reverses_id": story.card_payment.id}
+    with story.clinic.transaction() as session:
+        session.add(refund_by_hand(story, 100_00, state="failed"))
+        make_payment(session, story.paid, -100_00, request_id=uuid4(), **back)
+    assert broken_invariants(story.clinic) == []
+    with story.clinic.transaction() as session:
+        make_payment(session, story.paid, -1, request_id=uuid4(), **back)
     assert seen(broken_invariants(story.clinic)) == {("I5", str(story.card_payment.id))}
 
 

@@ -8,7 +8,7 @@ nothing. (A dispute's case follows the gateway, in `portal/refunds/following.py`
 import logging
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func, select
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from portal.clock import now
@@ -17,6 +17,9 @@ from portal.payments.tables import Case, Payment, Refund
 
 GOES_BACK = ("pending", "succeeded")
 """The states of a refund whose money counts as given back; one that fails later is booked back."""
+
+GIVEN_UP: ColumnElement[bool] = and_(Payment.nature == "refund failed", Payment.refund_id.is_(None))
+"""A row that takes a reversal back, because the refund that it awaited has failed and will not be tried again."""
 
 WHY = {
     "overpaid": "more was paid than is owed",
@@ -126,22 +129,21 @@ def _follow_expected(session: Session, payment: Payment) -> None:
     """A reversal of money that the gateway took expects a refund there; what came back meets it first."""
     if payment.charge_id is None:
         return
-    reversed_cents = _reversed(session, payment.id)
+    reversed_cents = -_against(session, payment.id, Payment.nature == "reversal")
     if reversed_cents == 0:
         return
     case = case_of(session, payment.id, "refund_expected") or open_case(
         session, "refund_expected", payment, reversed_cents, WHY["refund_expected"]
     )
     case.amount_cents = reversed_cents
-    case.matched_cents = matched_cents(session, payment.id)
+    case.matched_cents = reversed_cents - max(awaited_cents(session, payment), 0)
     _open_or_close(case)
 
 
-def _reversed(session: Session, payment_id: int) -> int:
-    reversals = select(func.coalesce(func.sum(Payment.amount_cents), 0)).where(
-        Payment.reverses_id == payment_id, Payment.nature == "reversal"
-    )
-    return -int(session.scalar(reversals) or 0)
+def _against(session: Session, payment_id: int, *which: ColumnElement[bool]) -> int:
+    """What was booked against a payment by such rows; negative where money was taken out."""
+    rows = select(func.coalesce(func.sum(Payment.amount_cents), 0)).where(Payment.reverses_id == payment_id, *which)
+    return int(session.scalar(rows) or 0)
 
 
 def matched_cents(session: Session, payment_id: int) -> int:
@@ -154,10 +156,15 @@ def matched_cents(session: Session, payment_id: int) -> int:
 
 
 def awaited_cents(session: Session, payment: Payment) -> int:
-    """How much of the payment was reversed here and has not come back at the gateway yet."""
+    """How much of the payment was reversed here and has not come back at the gateway yet.
+
+    Less than nothing where more came back there than the books had left, because it was given back by hand as well:
+    so much was given back twice (`refunds/by_hand.py`).
+    """
     if payment.charge_id is None:
         return 0
-    return _reversed(session, payment.id) - matched_cents(session, payment.id)
+    reversed_cents = -_against(session, payment.id, or_(Payment.nature == "reversal", GIVEN_UP))
+    return reversed_cents - matched_cents(session, payment.id)
 
 
 # --- disputes -------------------------------------------------------------------------------------------------------
@@ -169,6 +176,11 @@ UNDER_WAY = ("inquiry", "open")
 def is_disputed(session: Session, invoice_id: int) -> bool:
     """Whether a bank is still looking into a payment of this invoice: no refund, no reminder, no second payment."""
     return bool(session.scalar(select(dispute_under_way(invoice_id))))
+
+
+def refund_is_expected(invoice_id: Any) -> ColumnElement[bool]:
+    """Whether a payment of this invoice was reversed whose refund the gateway has not reported yet."""
+    return exists().where(Case.invoice_id == invoice_id, Case.kind == "refund_expected", Case.closed_at.is_(None))
 
 
 def dispute_under_way(invoice_id: Any) -> ColumnElement[bool]:

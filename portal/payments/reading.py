@@ -12,7 +12,7 @@ from portal.clinic import Location, Practitioner
 from portal.clock import now
 from portal.gateway.configured import ConfiguredGateway, Credentials, chosen_gateway
 from portal.invoices.tables import Invoice
-from portal.payments.cases import dispute_under_way
+from portal.payments.cases import dispute_under_way, refund_is_expected
 from portal.payments.states import ENDED, LIVE, State
 from portal.payments.tables import Payment, PaymentAttempt
 from portal.people import Patient, PayerLink, User, pays_for
@@ -52,6 +52,7 @@ class Payable:
     version: int
     is_void: bool
     is_disputed: bool
+    expects_refund: bool
     service_on: date
     due_on: date
     patient_id: int
@@ -77,6 +78,7 @@ PAYABLES = (
         Invoice.version,
         Invoice.voided_at,
         dispute_under_way(Invoice.id).label("is_disputed"),
+        refund_is_expected(Invoice.id).label("expects_refund"),
         Invoice.service_on,
         Invoice.due_on,
         Invoice.patient_id,
@@ -147,6 +149,7 @@ def payable_of(row: Any, patient: str = "", practitioner: str = "") -> Payable:
         version=row.version,
         is_void=row.voided_at is not None,
         is_disputed=bool(row.is_disputed),
+        expects_refund=bool(row.expects_refund),
         service_on=row.service_on,
         due_on=row.due_on,
         patient_id=row.patient_id,

@@ -79,12 +79,12 @@ def refund(parts: Parts, invoice_id: int, form: RefundForm, by: int | None) -> R
         except GatewayRefusesUs as error:
             if before is not None and isinstance(error, KeyRefused):
                 return load(parts, refund_id)
-            _follow_quietly(parts, form.payment_id)
+            follow_quietly(parts, form.payment_id)
             why = KEY_NOT_TAKEN if isinstance(error, KeyRefused) else WHY_NOT.get(error.code, WHY_NOT_ELSE)
             raise words.RefundNotPossible(why=why) from error
         except GatewayError as error:
             log.warning("refund %s: the answer is lost: %s", refund_id, type(error).__name__)
-        _follow_quietly(parts, form.payment_id)
+        follow_quietly(parts, form.payment_id)
     return load(parts, refund_id)
 
 
@@ -103,6 +103,8 @@ def _write_down(session: Session, invoice_id: int, form: RefundForm, by: int | N
     before = _asked_before(session, form)
     if before is not None:
         return before
+    if session.scalar(select(Payment.id).where(Payment.request_id == form.request_id)):
+        raise SentBefore  # as money given back by hand
     payment = refundable(session, invoice, form)
     assert payment.gateway_id is not None
     mode = session.scalar(select(PaymentAttempt.mode).where(PaymentAttempt.id == payment.attempt_id))
@@ -181,7 +183,7 @@ def _end(parts: Parts, refund_id: int, why: str, needs_person: str | None) -> No
         )
 
 
-def _follow_quietly(parts: Parts, payment_id: int) -> None:
+def follow_quietly(parts: Parts, payment_id: int) -> None:
     """Let the books follow at once where that is possible; the sweep does it otherwise."""
     try:
         follow_charge(parts, payment_id)

@@ -118,6 +118,11 @@ class Entry:
     def can_be_refunded(self) -> bool:
         return self.rest is not None and self.rest.refundable_cents > 0 and not self.rest.is_disputed
 
+    @property
+    def can_go_by_hand(self) -> bool:
+        """Whether money of a card can be given back another way, because its refund has failed."""
+        return self.has_charge and self.rest is not None and self.can_be_refunded and self.rest.by_hand_cents > 0
+
 
 @dataclass(frozen=True)
 class Change:

@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import chain, zip_longest
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from portal import audit
@@ -22,7 +22,7 @@ from portal.invoices.books import locked_invoice, take_receipt_numbers
 from portal.invoices.tables import Adjustment, Invoice
 from portal.money import format_money
 from portal.parts import Parts
-from portal.payments.cases import GOES_BACK, awaited_cents, case_of, follow_books, open_case
+from portal.payments.cases import GOES_BACK, awaited_cents, case_of, follow_books, left_of, open_case
 from portal.payments.tables import Case, Payment, PaymentAttempt, Refund
 from portal.refunds import words
 from portal.refunds.standing import name_of
@@ -33,6 +33,9 @@ AFTER = {"asked": 0, "pending": 1, "succeeded": 2, "failed": 3, "canceled": 3}
 
 NO_LONGER_OWED = "Refunded, no longer owed."
 """Stands on the invoice, where the patient reads it; why the money went back stays with the refund."""
+
+GIVEN_TWICE = "given_twice"
+"""What a person is told of a refund whose money had been given back by hand before (`by_hand.py`)."""
 
 CREDITED = "credited"
 """What a person is asked about a refund from the dashboard: whether it is right that it is no longer owed."""
@@ -120,6 +123,7 @@ def _follow(
         _follow_refund(session, invoice, payment, refund, place)
     if standing.disputes:
         _follow_disputes(session, invoice, payment, standing.disputes)
+    _make_up_for_what_went_twice(session, payment)
     follow_books(session, invoice)
 
 
@@ -188,16 +192,21 @@ def _made_elsewhere(session: Session, payment: Payment, told: GatewayRefund, pla
 
 
 def _book(session: Session, invoice: Invoice, payment: Payment, refund: Refund, told: GatewayRefund) -> None:
-    """Money goes back. What a reversal expected stands in the books already; the rest is booked now."""
-    refund.matched_cents = min(refund.amount_cents, max(awaited_cents(session, payment), 0))
+    """Money goes back. What a reversal expected, or was given by hand before, stands in the books already; the rest
+    is booked now."""
+    expected = min(refund.amount_cents, max(awaited_cents(session, payment), 0))
+    posted = _bookable(session, payment, refund.amount_cents - expected)
+    refund.matched_cents = refund.amount_cents - posted
     session.flush()
-    posted = refund.amount_cents - refund.matched_cents
     if posted:
         row = _row(payment, "refund", -posted, told.id, told.created_at)
         row.receipt_number = take_receipt_numbers(session)[0]
         row.recorded_by, row.note = refund.asked_by, refund.reason
         session.add(row)
         _credit(session, invoice, refund, posted)
+    if refund.matched_cents > expected:
+        refund.needs_person = GIVEN_TWICE
+        log.error("payment %s was given back by hand, and refund %s sends it back as well", payment.id, told.id)
     audit.record(
         session,
         "payment.refunded",
@@ -207,6 +216,30 @@ def _book(session: Session, invoice: Invoice, payment: Payment, refund: Refund, 
         + ("" if refund.request_id else ", made in Stripe"),
         patient_id=invoice.patient_id,
     )
+
+
+def _bookable(session: Session, payment: Payment, cents: int) -> int:
+    """How much of what went back at the gateway the books still have: none of what was given back by hand."""
+    return min(cents, max(left_of(session, payment.invoice_id)[payment.id], 0))
+
+
+def _make_up_for_what_went_twice(session: Session, payment: Payment) -> None:
+    """Where a payment went back twice, by hand and at the gateway, and money then returns to the charge (another
+    refund fails, a dispute is won), that makes up for it: now it went back once, and is booked as such."""
+    session.flush()
+    twice = _bookable(session, payment, -awaited_cents(session, payment))
+    if twice <= 0:
+        return
+    refunds = select(Refund).where(Refund.payment_id == payment.id, Refund.state.in_(GOES_BACK))
+    met: list[tuple[Refund | Case, str]] = [(one, "refund") for one in session.scalars(refunds.order_by(Refund.id))]
+    dispute = case_of(session, payment.id, "dispute")
+    for one, nature in [*met, *([(dispute, "dispute")] if dispute else [])]:
+        cents = min(twice, one.matched_cents)
+        if cents:
+            rows = session.scalar(select(func.count()).where(Payment.reverses_id == payment.id))
+            one.matched_cents, twice = one.matched_cents - cents, twice - cents
+            session.add(_row(payment, nature, -cents, f"{payment.charge_id}/{rows}", now()))
+            session.flush()
 
 
 def _credit(session: Session, invoice: Invoice, refund: Refund, posted_cents: int) -> None:
@@ -322,7 +355,9 @@ def _book_withdrawn(session: Session, payment: Payment, case: Case, withdrawn_ce
     if change > 0:
         if case.stage == "lost":
             case.closed_at = None  # another one was lost since somebody has seen it
-        matched = min(change, max(awaited_cents(session, payment), 0), case.amount_cents - case.matched_cents)
+        expected = min(change, max(awaited_cents(session, payment), 0))
+        matched = change - _bookable(session, payment, change - expected)
+        matched = min(matched, case.amount_cents - case.matched_cents)
         case.matched_cents += matched
         if change > matched:
             session.add(_row(payment, "dispute", matched - change, entry, now()))

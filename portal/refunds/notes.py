@@ -9,13 +9,18 @@ from sqlalchemy import Row
 
 from portal.payments.cases import UNDER_WAY
 from portal.refunds.entries import Entry, Head
+from portal.refunds.following import GIVEN_TWICE
+from portal.refunds.standing import was_sent_back
 
 Found = Row[*tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
 class Note:
-    """Something that is open, or that a person should see: where it stands, and the link to do something about it."""
+    """Something that is open, or that a person should see: where it stands, and the link to do something about it.
+
+    `gives_back_id`: the payment whose refund has failed, where it can be given back another way.
+    """
 
     look: str
     heading: str
@@ -24,6 +29,7 @@ class Note:
     refund_id: int = 0
     asks_still_owed: bool = False
     case_id: int = 0
+    gives_back_id: int = 0
 
 
 def notes_on(
@@ -116,6 +122,22 @@ def _refund_note(head: Head, entry: Entry, refund: Found) -> Note | None:
     if refund.state == "pending":
         return Note("wait", _("A refund of %(amount)s is on its way", **words),
                     _("Stripe has taken it; the bank has not confirmed it yet."), entry.link)  # fmt: skip
+    if refund.needs_person == GIVEN_TWICE:
+        return Note(
+            "bad",
+            _("Payment %(name)s went back twice", **words),
+            _("It was given back by hand, and Stripe has now sent back %(amount)s of it as well. Ask for what was "
+              "given too much. To have it on the invoice, add an extra amount owed.", **words),
+            entry.link, refund.id,
+        )  # fmt: skip
+    if refund.needs_person is not None and was_sent_back(refund) and entry.can_go_by_hand:
+        return Note(
+            "bad",
+            _("A refund of %(amount)s has failed", **words),
+            _("The card company sent it back, as it does where a card is closed. The money of payment %(name)s is "
+              "with the clinic again. Give it back another way, and record that here.", **words),
+            entry.link, refund.id, gives_back_id=entry.id,
+        )  # fmt: skip
     if refund.needs_person is not None:
         return Note(
             "bad",

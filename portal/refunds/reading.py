@@ -1,6 +1,5 @@
 """View Payments: everything that was posted on an invoice, what can still be done with it, and what is open."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ from portal.payments.tables import Case, Payment, PaymentAttempt, Refund
 from portal.people import Patient, User
 from portal.refunds.entries import Change, Entry, Head, dashboard_link
 from portal.refunds.notes import Note, notes_on
-from portal.refunds.standing import Rest
+from portal.refunds.standing import Rest, rest
 
 Found = Row[*tuple[Any, ...]]
 
@@ -30,6 +29,7 @@ class PaymentsPage:
     notes: list[Note]
     changes: list[Change]
     gateways: list[tuple[int, str]]
+    expects_refund: bool
 
     @property
     def reversible(self) -> list[Entry]:
@@ -116,6 +116,7 @@ _ENTRIES = (
         Payment.last4,
         Payment.amount_cents,
         Payment.charge_id,
+        Payment.refund_id,
         Payment.reverses_id,
         Payment.note,
         _payer.c.given_name,
@@ -141,11 +142,14 @@ _REFUNDS = (
     select(
         Refund.id,
         Refund.payment_id,
+        Refund.refund_id,
         Refund.amount_cents,
+        Refund.matched_cents,
         Refund.credited_cents,
         Refund.state,
         Refund.needs_person,
         Refund.asked_at,
+        Refund.ended_at,
         Refund.request_id,
     )
     .where(Refund.invoice_id == bindparam("invoice"))
@@ -172,7 +176,10 @@ def payments_of(connection: Connection, head: Head) -> PaymentsPage:
     refunds = connection.execute(_REFUNDS, of_invoice).all()
     names = {row.id: row.receipt_number or f"#{row.id}" for row in rows}
     links = {row.id: dashboard_link(row.mode, row.intent_id) for row in rows}
-    entries = [_entry(row, head, names, links, _rest(row, rows, cases, refunds)) for row in rows]
+    entries = [
+        _entry(row, head, names, links, rest(row, rows, cases, refunds) if row.nature == "payment" else None)
+        for row in rows
+    ]
     return PaymentsPage(
         head=head,
         entries=entries,
@@ -186,24 +193,11 @@ def payments_of(connection: Connection, head: Head) -> PaymentsPage:
             for row in connection.execute(_CHANGES, of_invoice)
         ],
         gateways=[(row.id, row.name) for row in connection.execute(_GATEWAYS)],
+        expects_refund=any(case.kind == "refund_expected" and case.closed_at is None for case in cases),
     )
 
 
-def _rest(row: Found, rows: Sequence[Found], cases: Sequence[Found], refunds: Sequence[Found]) -> Rest | None:
-    """As `standing.rest_of`, from what the page has read already."""
-    if row.nature != "payment":
-        return None
-    own = {case.kind: case for case in cases if case.payment_id == row.id}
-    expected, dispute = own.get("refund_expected"), own.get("dispute")
-    return Rest(
-        left_cents=row.amount_cents + sum(one.amount_cents for one in rows if one.reverses_id == row.id),
-        asked_cents=sum(one.amount_cents for one in refunds if (one.payment_id, one.state) == (row.id, "asked")),
-        awaited_cents=expected.amount_cents - expected.matched_cents if expected else 0,
-        dispute=dispute.stage if dispute else "",
-    )
-
-
-def _entry(row: Found, head: Head, names: dict[int, str], links: dict[int, str], rest: Rest | None) -> Entry:
+def _entry(row: Found, head: Head, names: dict[int, str], links: dict[int, str], left: Rest | None) -> Entry:
     return Entry(
         id=row.id,
         name=row.receipt_number or _("none"),
@@ -219,7 +213,7 @@ def _entry(row: Found, head: Head, names: dict[int, str], links: dict[int, str],
         amount=head.money(row.amount_cents),
         tag=_tag(row.nature, names.get(row.reverses_id, "")),
         note=row.note,
-        rest=rest,
+        rest=left,
         has_charge=row.charge_id is not None,
         receipt=row.receipt_number or "",
     )

@@ -1,13 +1,15 @@
 """What can still be done with one payment: asked by the pages, and under lock by the verbs."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal.invoices.tables import Invoice
-from portal.payments.cases import UNDER_WAY, awaited_cents, case_of, left_of
-from portal.payments.tables import Payment, Refund
+from portal.payments.cases import GOES_BACK, UNDER_WAY
+from portal.payments.tables import Case, Payment, Refund
 from portal.refunds import words
 
 
@@ -16,12 +18,14 @@ class Rest:
     """What is left of a payment, in minor units of its currency.
 
     `left_cents`: by the books. `asked_cents`: refunds that were asked for, without an answer yet. `awaited_cents`:
-    reversed here, its refund still to come. `dispute`: the stage of its dispute, or nothing.
+    reversed here, its refund still to come (`cases.awaited_cents`). `failed_cents`: of refunds that the card company
+    sent back, what has not been given back since. `dispute`: the stage of its dispute, or nothing.
     """
 
     left_cents: int
     asked_cents: int = 0
     awaited_cents: int = 0
+    failed_cents: int = 0
     dispute: str = ""
 
     @property
@@ -31,8 +35,13 @@ class Rest:
 
     @property
     def refundable_cents(self) -> int:
-        """What can go back at the gateway: what it still holds of the payment, whatever the books have reversed."""
+        """What can still go back: what nobody was given yet, at the gateway or by hand, whatever was reversed."""
         return max(self.left_cents + self.awaited_cents - self.asked_cents, 0)
+
+    @property
+    def by_hand_cents(self) -> int:
+        """What of a card payment can be given back by hand: what failed to reach the card, and nothing else."""
+        return min(self.failed_cents, self.refundable_cents)
 
     @property
     def is_disputed(self) -> bool:
@@ -41,21 +50,62 @@ class Rest:
 
 def rest_of(session: Session, payment: Payment) -> Rest:
     """How a payment stands now."""
-    dispute = case_of(session, payment.id, "dispute")
+    against = session.scalars(select(Payment).where(Payment.reverses_id == payment.id)).all()
+    cases = session.scalars(select(Case).where(Case.payment_id == payment.id)).all()
+    refunds = session.scalars(select(Refund).where(Refund.payment_id == payment.id).order_by(Refund.id)).all()
+    return rest(payment, against, cases, refunds)
+
+
+def rest(payment: Any, rows: Iterable[Any], cases: Iterable[Any], refunds: Iterable[Any]) -> Rest:
+    """How a payment stands, by rows that were read already; those of other payments are passed over."""
+    against = [row for row in rows if row.reverses_id == payment.id]
+    own = [refund for refund in refunds if refund.payment_id == payment.id]
+    dispute = next((case for case in cases if (case.payment_id, case.kind) == (payment.id, "dispute")), None)
+    awaited = 0
+    if payment.charge_id is not None:
+        taken_out = -sum(row.amount_cents for row in against if row.nature == "reversal" or gives_up_reversal(row))
+        came_back = sum(refund.matched_cents for refund in own if refund.state in GOES_BACK)
+        awaited = taken_out - came_back - (dispute.matched_cents if dispute else 0)
     return Rest(
-        left_cents=left_of(session, payment.invoice_id).get(payment.id, 0),
-        asked_cents=asked_cents(session, payment.id),
-        awaited_cents=awaited_cents(session, payment),
+        left_cents=payment.amount_cents + sum(row.amount_cents for row in against),
+        asked_cents=sum(refund.amount_cents for refund in own if refund.state == "asked"),
+        awaited_cents=awaited,
+        failed_cents=_failed(own, [row for row in against if is_by_hand(row)]),
         dispute=dispute.stage if dispute else "",
     )
 
 
-def asked_cents(session: Session, payment_id: int) -> int:
-    """The refunds of a payment that were asked for and whose answer is not known."""
-    asked = select(func.coalesce(func.sum(Refund.amount_cents), 0)).where(
-        Refund.payment_id == payment_id, Refund.state == "asked"
-    )
-    return int(session.scalar(asked) or 0)
+def gives_up_reversal(row: Any) -> bool:
+    """Whether the row takes a reversal back (`cases.GIVEN_UP`)."""
+    return row.nature == "refund failed" and row.refund_id is None
+
+
+def is_by_hand(row: Any) -> bool:
+    """Whether the row gave money back past the gateway."""
+    return row.nature == "refund" and row.refund_id is None
+
+
+def was_sent_back(refund: Any) -> bool:
+    """Whether the gateway took the refund and the card company then sent it back: that is for good."""
+    return refund.state == "failed" and refund.refund_id is not None
+
+
+def _failed(refunds: Iterable[Any], by_hand: Iterable[Any]) -> int:
+    """What the card company sent back and nobody was given since, by another refund or by hand.
+
+    Told in the order in which it happened: only what was asked for after a failure makes up for it.
+    """
+    gone = [(refund.asked_at, 1, -refund.amount_cents) for refund in refunds if _is_tried(refund)]
+    gone += [(row.received_at, 1, row.amount_cents) for row in by_hand]
+    failed = [(refund.ended_at, 0, refund.amount_cents) for refund in refunds if was_sent_back(refund)]
+    open_cents = 0
+    for _at, _order, cents in sorted([*gone, *failed]):
+        open_cents = max(open_cents + cents, 0)
+    return open_cents
+
+
+def _is_tried(refund: Any) -> bool:
+    return refund.state in ("asked", *GOES_BACK) or was_sent_back(refund)
 
 
 def payment_on(session: Session, invoice: Invoice, payment_id: int) -> Payment:

@@ -108,6 +108,23 @@ class RefundInDashboard(NotCorrected):
     message = _l("Payment {payment} was paid through Stripe, so it goes back to the card there.")
 
 
+class MoreThanFailed(NotCorrected):
+    """Only what the card company sent back is given back another way."""
+
+    status = 422
+    message = _l(
+        "{most} of payment {payment} did not reach the card. At most that can be given back another way; the rest "
+        "goes back to the card, through Stripe."
+    )
+
+
+class SayHow(NotCorrected):
+    """A refund to the card has failed, so there are two ways now."""
+
+    status = 422
+    message = _l("Choose how the money goes back.")
+
+
 class JustPaid(NotCorrected):
     """The payment that was under way has just succeeded; so the void is off."""
 

@@ -217,6 +217,43 @@ def test_a_refund_in_the_product_after_the_password(story: Story, someone: Someo
     assert broken_invariants(story.parts.database) == []
 
 
+@pytest.mark.promise("O16")
+def test_a_refund_that_the_card_company_sent_back_is_given_in_cash(
+    story: Story, someone: Someone, new_page: Pages
+) -> None:
+    number = paid_online(story, someone)
+    refund = story.sandbox.refund(str(story.attempts(number)[-1].intent_id))
+    ines = someone("ines@example.com")
+    views_payments(ines, number)
+    ines.page.get_by_role("button", name="Ask Stripe now").click()
+    ines.is_told("Stripe was asked just now.")
+    story.sandbox.fail_refund(refund["id"])
+    ines.page.get_by_role("button", name="Ask Stripe now").click()
+    expect(ines.page.get_by_role("heading", name="A refund of $100.00 has failed")).to_be_visible()
+    accessible_at_both_widths(ines.page)
+    ines.page.get_by_role("link", name="Give it back another way").click()
+    expect(ines.page.get_by_role("heading", name="The card company sent the refund back")).to_be_visible()
+    expect(ines.page.get_by_label("Amount")).to_have_value("100.00")
+    accessible_at_both_widths(ines.page)
+    ines.page.get_by_label("Reason").fill("The card is closed.")
+    ines.page.get_by_label("Amount").fill("100.01")
+    ines.page.locator("label[for=kind-cash]").click()
+    new_page.expect_console("422")
+    ines.page.get_by_role("button", name="Give it back").click()
+    expect(ines.page.get_by_role("alert")).to_contain_text("At most $100.00 of payment R-20001 can still go back.")
+    expect(ines.page.get_by_label("Cash")).to_be_checked()
+    ines.page.get_by_label("Amount").fill("100.00")
+    ines.page.get_by_role("button", name="Give it back").click()
+    ines.is_told("$100.00 is booked as given back.")
+    expect(ines.page.get_by_text("has failed")).to_have_count(0)
+    expect(ines.page.get_by_role("row", name=re.compile("^R-20002|^R-20003")).last).to_contain_text("Cash")
+    expect(ines.page.get_by_role("row", name=re.compile("Net paid"))).to_contain_text("$0.00")
+    accessible_at_both_widths(ines.page)
+    assert story.balance(number) == 0
+    assert [one["status"] for one in story.sandbox.objects("refund")] == ["failed"]
+    assert broken_invariants(story.parts.database) == []
+
+
 @pytest.mark.promise("O16", "G4")
 def test_a_refund_in_the_dashboard_is_found_and_confirmed(story: Story, someone: Someone) -> None:
     number = paid_online(story, someone)

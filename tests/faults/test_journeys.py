@@ -30,8 +30,9 @@ from portal.payments.settle import settle
 from portal.payments.states import LIVE
 from portal.payments.tables import Payment
 from portal.refunds.asking import RefundForm, refund
-from portal.refunds.by_hand import give_back
+from portal.refunds.by_hand import give_back, give_back_instead
 from portal.refunds.reversing import Reversal, reverse
+from portal.refunds.standing import rest_of
 from portal.refunds.sweeping import look_now, sweep_refunds
 from portal.refunds.voiding import void
 from portal.sandbox.faults import KINDS
@@ -183,6 +184,18 @@ class Journeys(RuleBasedStateMachine):
             return
         with suppress(Refusal, CrashNow):
             refund(self.stage.parts, self.stage.invoice_id, form, None)
+
+    @rule(which=st.integers(0, 9), share=st.sampled_from([1, 2, 3]), still_owed=st.booleans())
+    def the_bookkeeper_gives_back_what_failed(self, which: int, share: int, still_owed: bool) -> None:
+        """A refund came back from the card company: its money goes back by hand."""
+        payment = self._received(which)
+        if payment is None or payment.charge_id is None:
+            return
+        with self.stage.database.transaction() as session:
+            most = rest_of(session, payment).by_hand_cents
+        form = RefundForm(uuid4(), payment.id, max(most // share, 1), "a reason", still_owed)
+        with suppress(Refusal, CrashNow):
+            give_back_instead(self.stage.parts, self.stage.invoice_id, form, "cash", None)
 
     @rule(which=st.integers(0, 9), share=st.sampled_from([1, 2, 3]))
     def somebody_refunds_in_the_dashboard(self, which: int, share: int) -> None:

@@ -26,6 +26,7 @@ from portal.gateway.stripe import StripeConnector
 from portal.invariants import broken_invariants
 from portal.invoices.tables import Invoice
 from portal.parts import Parts
+from portal.payments.cases import awaited_cents
 from portal.payments.outcomes import Outcome
 from portal.payments.pay import PayerRef, PayForm, pay
 from portal.payments.settle import sweep
@@ -290,15 +291,16 @@ class Stage:
             assert self.net_in_books(str(charge_id)) == self.sandbox.net_cents(str(charge_id)), charge_id
 
     def net_in_books(self, charge_id: str) -> int:
-        """What the books hold of a charge, and what was reversed there and still awaits its refund (I2)."""
+        """What the books hold of a charge, and what was reversed there and still awaits its refund (I2). What was
+        given back by hand is still there; what went back twice is not."""
         payment = next(one for one in self.payments() if one.charge_id == charge_id and one.nature == "payment")
-        rows = [one.amount_cents for one in self.payments() if payment.id in (one.id, one.reverses_id)]
-        awaited = [
-            case.amount_cents - case.matched_cents
-            for case in self.cases()
-            if (case.kind, case.payment_id) == ("refund_expected", payment.id)
+        rows = [
+            one.amount_cents
+            for one in self.payments()
+            if payment.id in (one.id, one.reverses_id) and (one.nature != "refund" or one.refund_id)
         ]
-        return sum(rows) + sum(awaited)
+        with self.database.transaction() as session:
+            return sum(rows) + awaited_cents(session, payment)
 
     def check_paid_once(self) -> None:
         """One charge, one payment, nothing left to pay."""

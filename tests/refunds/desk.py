@@ -13,7 +13,7 @@ from portal.invoices.tables import Adjustment, Invoice
 from portal.payments.outcomes import Paid
 from portal.payments.tables import Case, ChargeLook, Payment, Refund
 from portal.refunds.asking import RefundForm, refund
-from portal.refunds.by_hand import give_back
+from portal.refunds.by_hand import give_back, give_back_instead
 from portal.refunds.following import follow_charge
 from portal.refunds.reversing import Reversal, reverse
 from portal.refunds.sweeping import sweep_refunds
@@ -85,6 +85,16 @@ class Desk:
         )
         with self.stage.database.transaction() as session:
             return give_back(session, self.stage.invoice_id, form, kind, self.stage.cast.bookkeeper.id)
+
+    def gives_back_instead(
+        self, payment: Payment, cents: int | None = None, kind: str = "cash", *, request: UUID | None = None,
+        still_owed: bool = False,
+    ) -> Payment:  # fmt: skip
+        """Of a card payment whose refund has failed."""
+        form = RefundForm(
+            request or uuid4(), payment.id, payment.amount_cents if cents is None else cents, "Back.", still_owed
+        )
+        return give_back_instead(self.parts, self.stage.invoice_id, form, kind, self.stage.cast.bookkeeper.id)
 
     def voids(self, given_back: dict[int, str] | None = None, reason: str = "Wrong patient.") -> Invoice:
         return void(self.parts, self.stage.invoice_id, reason, given_back or {}, self.stage.cast.clerk.id)

@@ -42,6 +42,19 @@ def refund_expected(_stage: Stage, desk: Desk) -> None:
     desk.reverses(desk.card_pays())
 
 
+def refund_failed(stage: Stage, desk: Desk) -> None:
+    """The card company sent back a refund of all of it, which was still owed."""
+    payment = desk.card_pays()
+    made = desk.refunds(payment, still_owed=True)
+    stage.sandbox.fail_refund(str(made.refund_id))
+    desk.looks(payment)
+
+
+def given_by_hand(stage: Stage, desk: Desk) -> None:
+    refund_failed(stage, desk)
+    desk.gives_back_instead(_payment(stage), still_owed=True)
+
+
 def disputed(stage: Stage, desk: Desk) -> None:
     payment = desk.card_pays()
     stage.sandbox.dispute(str(payment.charge_id))
@@ -69,6 +82,12 @@ def refund(stage: Stage, desk: Desk) -> None:
     (desk.refunds if payment.charge_id else desk.gives_back)(payment, 10_00)
 
 
+def by_hand(stage: Stage, desk: Desk) -> None:
+    """In cash: what came over the counter, and what a card sent back."""
+    payment = _payment(stage)
+    (desk.gives_back_instead if payment.charge_id else desk.gives_back)(payment, 10_00)
+
+
 def void_it(stage: Stage, desk: Desk) -> None:
     desk.voids({payment.id: "cash" for payment in stage.payments()})
 
@@ -86,20 +105,23 @@ def adjust(_stage: Stage, desk: Desk) -> None:
 
 
 Cell = type[Exception] | None
-# state:           pay, reverse, refund, void, edit, adjust
+# state:           pay, reverse, refund, by_hand, void, edit, adjust
 TABLE: list[tuple[Callable[..., None], tuple[Cell, ...]]] = [
-    (opened, (None, words.NotThisInvoice, words.NotThisInvoice, None, ONLY_GROWS, None)),
-    (partly_paid, (None, None, None, None, ONLY_GROWS, None)),
-    (paid, (pay_words.NothingToPay, None, None, None, ONLY_GROWS, CreditTooLarge)),
-    (void,
-     (pay_words.InvoiceIsVoid, words.NotThisInvoice, words.NotThisInvoice, AlreadyVoid, ONLY_GROWS, AlreadyVoid)),
-    (refund_pending,
-     (pay_words.InvoiceIsVoid, words.InvoiceIsVoid, None, AlreadyVoid, ONLY_GROWS, AlreadyVoid)),
-    (refund_expected, (None, words.NothingIsLeft, None, None, ONLY_GROWS, None)),
-    (disputed, (pay_words.PaymentDisputed, words.BeingDisputed, words.BeingDisputed, words.BeingDisputed, ONLY_GROWS,
-                None)),
+    (opened, (None, words.NotThisInvoice, words.NotThisInvoice, words.NotThisInvoice, None, ONLY_GROWS, None)),
+    (partly_paid, (None, None, None, None, None, ONLY_GROWS, None)),
+    (paid, (pay_words.NothingToPay, None, None, words.RefundInDashboard, None, ONLY_GROWS, CreditTooLarge)),
+    (void, (pay_words.InvoiceIsVoid, words.NotThisInvoice, words.NotThisInvoice, words.NotThisInvoice, AlreadyVoid,
+            ONLY_GROWS, AlreadyVoid)),
+    (refund_pending, (pay_words.InvoiceIsVoid, words.InvoiceIsVoid, None, words.RefundInDashboard, AlreadyVoid,
+                      ONLY_GROWS, AlreadyVoid)),
+    (refund_expected, (None, words.NothingIsLeft, None, words.RefundInDashboard, None, ONLY_GROWS, None)),
+    (refund_failed, (pay_words.NothingToPay, None, None, None, None, ONLY_GROWS, CreditTooLarge)),
+    (given_by_hand, (None, words.NothingIsLeft, words.NothingToRefund, words.NothingToRefund, None, ONLY_GROWS,
+                     None)),
+    (disputed, (pay_words.PaymentDisputed, words.BeingDisputed, words.BeingDisputed, words.BeingDisputed,
+                words.BeingDisputed, ONLY_GROWS, None)),
 ]  # fmt: skip
-ACTIONS = (pay, reverse, refund, void_it, edit, adjust)
+ACTIONS = (pay, reverse, refund, by_hand, void_it, edit, adjust)
 CELLS = [
     pytest.param(state, action, cell, id=f"{state.__name__}-{action.__name__}")
     for state, cells in TABLE

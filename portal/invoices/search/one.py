@@ -22,6 +22,7 @@ class OpenCase(NamedTuple):
     look: str
     heading: str
     text: str
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class Story:
     void_reason: str
     appointment: str | None
     cases: list[OpenCase]
+
+    @property
+    def expects_refund(self) -> bool:
+        """Whether a payment was reversed whose refund Stripe has not reported yet."""
+        return any(case.kind == "refund_expected" for case in self.cases)
 
 
 _issuers, _voiders = User.__table__.alias("issuers"), User.__table__.alias("voiders")
@@ -80,7 +86,9 @@ def _cases(connection: Connection, invoice_id: int, currency: str) -> list[OpenC
         .where(cases.invoice_id == invoice_id, cases.closed_at.is_(None))
         .order_by(cases.id)
     )
-    return [OpenCase("warn", _heading(kind, format_money(cents, currency)), reason) for kind, cents, reason in rows]
+    return [
+        OpenCase("warn", _heading(kind, format_money(cents, currency)), reason, kind) for kind, cents, reason in rows
+    ]
 
 
 def _heading(kind: str, amount: str) -> str:

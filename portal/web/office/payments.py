@@ -19,7 +19,7 @@ from portal.payments.tables import KINDS
 from portal.permissions import May
 from portal.refunds import asking, words
 from portal.refunds.asking import RefundForm, refund
-from portal.refunds.by_hand import give_back
+from portal.refunds.by_hand import INSTEAD_OF_A_CARD, give_back, give_back_instead
 from portal.refunds.entries import Entry, Head
 from portal.refunds.following import close_dispute
 from portal.refunds.reading import PaymentsPage, head_of, payments_of
@@ -33,6 +33,8 @@ bp = Blueprint("payments", __name__, url_prefix="/office/invoices")
 
 CARD_TYPES = ("visa", "mastercard", "amex", "discover")
 LONGEST_REASON = 500
+TO_THE_CARD = "stripe"
+"""How the refund form says: to the card once more, though a refund of it has failed."""
 
 
 class Problem(NamedTuple):
@@ -150,6 +152,8 @@ _FIELDS: dict[type[Refusal], str] = {
     words.AmountNotNegative: "amount",
     words.MoreThanIsLeft: "amount",
     words.RefundTooLarge: "amount",
+    words.MoreThanFailed: "amount",
+    words.SayHow: "kind-cash",
     words.OnlyBooks: "gateway",
     words.PaidByAnother: "paid-by",
     SentBefore: "amount",
@@ -268,14 +272,14 @@ def refund_page(number: str, payment_id: int) -> ResponseReturnValue:
     head = _invoice(number)
     entry = _received(head, payment_id)
     assert entry.rest is not None
-    amount = head.figures(entry.rest.refundable_cents)
+    amount = head.figures(entry.rest.by_hand_cents if entry.can_go_by_hand else entry.rest.refundable_cents)
     return _refund_view(head, entry, Typed(request_id=str(uuid4()), amount=amount), [])
 
 
 @bp.post("/<number>/payments/<int:payment_id>/refund", endpoint="refund")
 @staff_may(May.REFUND, fresh=True)
 def refund_it(number: str, payment_id: int) -> ResponseReturnValue:
-    """Give a payment back: through Stripe where Stripe took it, else over the counter."""
+    """Give a payment back: through Stripe where Stripe took it, by hand otherwise, or where that has failed."""
     head = _invoice(number)
     entry = _received(head, payment_id)
     typed = Typed.from_request("request_id", "amount", "reason", "owed", "kind")
@@ -307,9 +311,18 @@ def _received(head: Head, payment_id: int) -> Entry:
 def _given_back(head: Head, entry: Entry, form: RefundForm, kind: str) -> tuple[str, str]:
     """Give it back; the sentence for the next page, and how it looks."""
     amount = head.money(form.amount_cents)
+    ways = (*INSTEAD_OF_A_CARD, TO_THE_CARD, "") if entry.has_charge else KINDS
+    if kind not in ways:
+        abort(400)
+    if entry.can_go_by_hand and not kind:
+        raise words.SayHow
+    if entry.has_charge and kind in INSTEAD_OF_A_CARD:
+        give_back_instead(parts(), head.id, form, kind, who().id)
+        return _(
+            "%(amount)s is booked as given back.\nHand it over or send it, if that is not done yet. Stripe was not "
+            "told.", amount=amount,
+        ), "ok"  # fmt: skip
     if not entry.has_charge:
-        if kind not in KINDS:
-            abort(400)
         with parts().database.transaction() as session:
             give_back(session, head.id, form, kind, who().id)
         return _("%(amount)s is booked as given back.\nHand it over, if that is not done yet.", amount=amount), "ok"
@@ -338,6 +351,7 @@ def _refund_view(
         wrong=dict(problems),
         heading=heading,
         kinds=_kinds(),
+        instead=[(kind, KIND_NAMES[kind]) for kind in INSTEAD_OF_A_CARD],
     )
     return make_response(html, status)
 
