@@ -20,6 +20,7 @@ from portal.clock import now
 from portal.errors import Refusal
 from portal.invoices.books import Line, TaxRate, issue_invoice, taxes_on, total_cents
 from portal.invoices.tables import Invoice
+from portal.letters.on_paper import make_code_at_checkout
 from portal.letters.requests import Requested, queue_request
 from portal.money import format_money
 from portal.parts import Parts
@@ -229,6 +230,7 @@ def _check_out(parts: Parts, session: Session, order: Order, by: int) -> Checked
     if visit is not None and order.completes:
         complete_in(session, visit, by)
     invoice = _issue(session, order, visit, bill, by)
+    make_code_at_checkout(parts, session, invoice, by=by)
     return CheckedOut(invoice.number, is_new=True, requested=_requested(parts, session, order, invoice, by))
 
 

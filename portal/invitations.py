@@ -19,7 +19,7 @@ from portal.accounts import BadAccount, add_account, check_that_account_is_new, 
 from portal.audit import record
 from portal.clock import now
 from portal.errors import Refusal
-from portal.outbox import queue_mail
+from portal.outbox import About, queue_mail
 from portal.parts import Parts
 from portal.people import PATIENT, ROLES, Invitation
 
@@ -99,7 +99,7 @@ def _invite(parts: Parts, email: str, name: str, role: str, patient_id: int | No
         link = f"{parts.config.base_url}/invitation/{token}"
         key = f"invitation:{_hash(token)[:40]}"
         queue_mail(
-            session, parts.vault, "invitation", key, email,
+            session, parts.vault, "invitation", key, email, about=About(patient_id=patient_id, queued_by=by),
             name=name, link=link, staff=role != PATIENT, days=OPEN_FOR.days,
         )  # fmt: skip
 

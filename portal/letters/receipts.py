@@ -26,11 +26,19 @@ from portal.vault import Vault
 
 
 def queue_receipt(
-    session: Session, vault: Vault, invoice: Invoice, payment: Payment, *, typed_email: str | None = None
+    session: Session,
+    vault: Vault,
+    invoice: Invoice,
+    payment: Payment,
+    *,
+    typed_email: str | None = None,
+    event_key: str = "",
+    by: int | None = None,
 ) -> bool:
     """Queue the receipt of a posted payment; False when there is nobody to write to, or it has its mail already.
 
     `typed_email`: where the holder of a pay link wants it. It holds no health detail, so it may go there.
+    `event_key`: of a receipt that staff (`by`) send again.
     """
     to = addressee(session, invoice.patient_id, payment.payer_id)
     if typed_email:
@@ -43,9 +51,10 @@ def queue_receipt(
         session,
         vault,
         "receipt",
-        f"receipt:{payment.id}",
+        event_key or f"receipt:{payment.id}",
         to,
         invoice,
+        by=by,
         receipt=payment.receipt_number,
         amount=format_money(payment.amount_cents, payment.currency, full=True),
         paid_on=full_day(local_day(payment.received_at, zone)),

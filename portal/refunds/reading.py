@@ -11,7 +11,7 @@ from portal.gateway.configured import ACTIVE, ConfiguredGateway
 from portal.invoices.reading.words import means_words
 from portal.invoices.tables import Adjustment, Invoice
 from portal.payments.states import LIVE
-from portal.payments.tables import Case, Payment, PaymentAttempt, Refund
+from portal.payments.tables import LINK, Case, Payment, PaymentAttempt, Refund
 from portal.people import Patient, User
 from portal.refunds.entries import Change, Entry, Head, dashboard_link
 from portal.refunds.notes import Note, notes_on
@@ -115,6 +115,7 @@ _ENTRIES = (
         Payment.brand,
         Payment.last4,
         Payment.amount_cents,
+        Payment.channel,
         Payment.charge_id,
         Payment.refund_id,
         Payment.reverses_id,
@@ -208,7 +209,7 @@ def _entry(row: Found, head: Head, names: dict[int, str], links: dict[int, str],
         means_key=means_key(row.kind, row.brand),
         gateway=row.gateway or _("Do not process"),
         link=(links[row.id] or links.get(row.reverses_id, "")) if row.charge_id else "",
-        by=row.by_name or (_("Stripe") if row.charge_id else ""),
+        by=_by_whom(row),
         cents=row.amount_cents,
         amount=head.money(row.amount_cents),
         tag=_tag(row.nature, names.get(row.reverses_id, "")),
@@ -217,6 +218,15 @@ def _entry(row: Found, head: Head, names: dict[int, str], links: dict[int, str],
         has_charge=row.charge_id is not None,
         receipt=row.receipt_number or "",
     )
+
+
+def _by_whom(row: Found) -> str:
+    """Who entered a row of money; of what came in by itself, by which way."""
+    if row.by_name:
+        return str(row.by_name)
+    if row.channel == LINK and row.nature == "payment":
+        return str(_("Pay link"))
+    return _("Stripe") if row.charge_id else ""
 
 
 def means_key(kind: str, brand: str | None) -> str:

@@ -3,11 +3,9 @@
 import json
 from datetime import datetime
 
-import segno
 from flask import Blueprint, abort, flash, make_response, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
-from markupsafe import Markup
 from sqlalchemy import select
 
 from portal import passkeys, second_factor
@@ -17,6 +15,7 @@ from portal.second_factor import SetUpMeanwhile, WrongCode
 from portal.vault import CannotOpen
 from portal.web import limits
 from portal.web.access import SECOND_FACTOR, half_signed_in, is_own_path, who
+from portal.web.pictures import qr_code
 from portal.web.scope import done_reading, reading, settings
 
 bp = Blueprint("second_factor", __name__, url_prefix=SECOND_FACTOR)
@@ -174,7 +173,7 @@ def set_up_page(*, error: str = "", replaces: datetime | None = None) -> Respons
     address = second_factor.address_of(key, account=who().email, issuer=settings().clinic_name)
     page = render_template(
         "second_factor/set_up.html",
-        picture=_picture(address),
+        picture=qr_code(address),
         address=address,
         key=second_factor.spelled(key),
         replaces=replaces,
@@ -209,13 +208,6 @@ def factor_set_up_at() -> datetime | None:
     """When the person at hand set their second factor up."""
     found: datetime | None = reading().scalar(select(User.totp_set_up_at).where(User.id == who().id))
     return found
-
-
-def _picture(text: str) -> Markup:
-    """A QR code as inline SVG: its colours are attributes, which no style policy forbids."""
-    code = segno.make(text, error="m", micro=False)
-    svg = code.svg_inline(border=4, dark="#000", light="#fff", svgclass=None, lineclass=None, omitsize=True)
-    return Markup(svg)  # noqa: S704  drawn by segno: paths and numbers
 
 
 # --- recovery codes, shown once -------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from flask import Response, render_template
+from flask import Response, render_template, request
 from flask_babel import gettext as _
 from wtforms import BooleanField, HiddenField, StringField
 from wtforms.validators import InputRequired, Length, Regexp
@@ -30,11 +30,12 @@ from portal.payments.reading import (
     person_on_file,
 )
 from portal.payments.states import State
-from portal.payments.tables import DESK, PORTAL
+from portal.payments.tables import DESK, LINK, PORTAL
 from portal.web.access import who
 from portal.web.cards import card_words, plastic
 from portal.web.headers import allow_gateway_scripts
 from portal.web.look import typed
+from portal.web.office.mails import pay_code
 from portal.web.paying import NEW_CARD, CardForm, Message, clock_time, next_attempt_id
 from portal.web.scope import reading, settings
 
@@ -195,6 +196,7 @@ class Meanwhile:
     amount: str
     since: str
     in_portal: bool
+    by_link: bool
     waits: bool
     stops_us: bool
 
@@ -212,6 +214,7 @@ def meanwhile(invoice: Payable) -> Meanwhile | None:
         format_money(live.amount_cents, invoice.currency, full=True),
         clock_time(live.started_at, invoice.timezone),
         in_portal=live.channel == PORTAL,
+        by_link=live.channel == LINK,
         waits=own and not live.is_at_work,
         stops_us=not own or live.is_at_work,
     )
@@ -262,6 +265,12 @@ def page(
         mark=large(0, invoice.currency).mark,
         places=exponent(invoice.currency),
         nothing=format_money(0, invoice.currency),
+        code=pay_code(
+            invoice.id,
+            invoice.mode,
+            is_open=invoice.balance_cents > 0 and not (invoice.is_void or invoice.is_disputed),
+        ),
+        code_open=request.args.get("phone") == "open",
         stripe_js=parts().config.stripe_js_url,
     )
     return allow_gateway_scripts(Response(html, status))

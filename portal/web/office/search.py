@@ -11,10 +11,11 @@ from portal.invoices.reading import invoice_for_staff, paper_for, read_key
 from portal.invoices.search import STATUSES, Narrowing, caption, choices, found_by, narrowed, page_of, story_of
 from portal.invoices.search import export as exporting
 from portal.invoices.search.export import MOST_IN_A_WORKBOOK, TooManyForAWorkbook
+from portal.letters.reading import links_of
 from portal.parts import parts
 from portal.permissions import May
 from portal.web.access import staff_may, who
-from portal.web.office.mails import ask_for, may_ask
+from portal.web.office.mails import ask_for, may_ask, pay_code, sent_about
 from portal.web.scope import reading
 
 bp = Blueprint("search", __name__, url_prefix="/office/invoices")
@@ -91,6 +92,10 @@ def invoice(number: str) -> ResponseReturnValue:
         paper=paper,
         story=story,
         ask=ask_for(head.patient_id) if can_receive else None,
+        mails=sent_about(head),
+        links=links_of(reading(), head.id),
+        code=pay_code(head.id, head.gateway_mode, is_open=can_receive),
+        request_id=uuid4(),
         can_void=who().may(May.CORRECT) and not head.voided,
         can_receive=can_receive,
     )
