@@ -7,6 +7,7 @@ pytest_plugins = [
     "tests.support.sockets",
     "tests.support.results",
     "tests.support.databases",
+    "tests.support.once",
     "tests.support.browser",
 ]
 
