@@ -57,7 +57,7 @@ def empty(database_url: str) -> Iterator[Story]:
             parts.database, email="nora@example.com", role="administrator", name="Nora Quill", patient_id=None,
             password=PASSWORD,
         )  # fmt: skip
-        yield Story(url, parts, Sandbox(), cast(Cast, None), 0, "", "")
+        yield Story(app, url, parts, Sandbox(), cast(Cast, None), 0, "", "")
         parts.database.close()
 
 

@@ -24,8 +24,9 @@ from portal.gateway.stripe import StripeConnector
 from portal.parts import Connect, Parts
 from portal.sandbox import Sandbox
 from portal.settings import change_setting
-from tests.makers import Cast, give_second_factor, make_cast
+from tests.makers import Cast, make_cast
 from tests.support.page_laws import check_page
+from tests.support.sign_in import cookie_of
 
 PASSWORD = "three quiet green boats"
 KEY = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
@@ -93,8 +94,7 @@ class Site:
         client = self.app.test_client()
         assert isinstance(client, Visitor)
         if email:
-            assert client.sign_in(email).status_code == 303
-            self.change(lambda session: give_second_factor(session, email))
+            client.set_cookie(*cookie_of(self.app, email))
         return client
 
     def take_cards_at(self, sandbox: Sandbox) -> None:
