@@ -102,10 +102,16 @@ def disconnect_all(base_url: str, name: str) -> None:
     _execute(base_url, sql.SQL(statement).format(sql.Literal(name)))
 
 
+_connections: dict[str, psycopg.Connection] = {}
+
+
 def _execute(base_url: str, statement: sql.Composed) -> None:
-    url = make_url(base_url).set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(statement)
+    """By one connection for the whole process: opening one costs as much as dropping a database."""
+    connection = _connections.get(base_url)
+    if connection is None or connection.closed:
+        url = make_url(base_url).set(drivername="postgresql").render_as_string(hide_password=False)
+        connection = _connections[base_url] = psycopg.connect(url, autocommit=True)
+    connection.execute(statement)
 
 
 @dataclass(frozen=True)
