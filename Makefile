@@ -1,7 +1,8 @@
 # Each target does all of its own set-up: a fresh machine needs only Python 3.11 or newer, git and make.
 
 PORT ?= 8000
-WORKERS ?= auto
+# One for each thread of the processor. (With "auto" it is one for each core: half as many, often.)
+WORKERS ?= logical
 
 VENV := .venv
 RUN := $(VENV)/bin/python
