@@ -1,5 +1,6 @@
 """The laws that every page of the product obeys."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -20,14 +21,21 @@ POINTS_TO_IDS = (
     "aria-controls",
 )
 HEADINGS = {f"h{level}": level for level in range(1, 7)}
+TOKEN = re.compile(r'(?<=name="csrf_token" value=")[\w.-]+(?=")')
+
+_good: set[int] = set()
 
 
 def check_page(html: str, url: str) -> None:
-    """Fail with every law that this page breaks."""
+    """Fail with every law that this page breaks. A page that differs from a good one in its tokens only is good."""
+    seen = hash(TOKEN.sub("any", html))
+    if seen in _good:
+        return
     broken = violations(html)
     assert not broken, f"{url} breaks {len(broken)} of the laws for pages:\n" + "\n".join(
         f"- {law}" for law in broken
     )
+    _good.add(seen)
 
 
 def violations(html: str) -> list[str]:
