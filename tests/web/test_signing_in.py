@@ -228,7 +228,7 @@ def test_signing_in_takes_no_write_lock_while_the_password_is_hashed(
         return bool(verify(*args, **kwargs))
 
     monkeypatch.setattr(security.pwd_context, "verify", watched)
-    site.visitor("maya@example.com")
+    site.visitor().sign_in("maya@example.com")
     assert seen
 
 
