@@ -20,6 +20,7 @@ from portal.clock import now
 from portal.errors import Refusal
 from portal.invoices.books import Line, TaxRate, issue_invoice, taxes_on, total_cents
 from portal.invoices.tables import Invoice
+from portal.letters.invoices import queue_invoice
 from portal.letters.on_paper import make_code_at_checkout
 from portal.letters.requests import Requested, queue_request
 from portal.money import format_money
@@ -208,7 +209,7 @@ def offers(connection: Connection) -> list[Offer]:
 
 
 def check_out(parts: Parts, order: Order, by: int) -> CheckedOut:
-    """Issue the invoice, and complete the visit with it where that was asked, all in one transaction.
+    """Issue the invoice, complete the visit with it and queue its mail where that was asked, all in one transaction.
 
     Pressed twice, or by two clerks at once, there is one invoice, and everybody is led to it. Raises TotalChanged,
     NotSold, NothingToInvoice, TotalOutOfRange, PatientNotFound, NoSuchLocation, VisitNotFound or VisitIsOver.
@@ -231,11 +232,15 @@ def _check_out(parts: Parts, session: Session, order: Order, by: int) -> Checked
         complete_in(session, visit, by)
     invoice = _issue(session, order, visit, bill, by)
     make_code_at_checkout(parts, session, invoice, by=by)
+    if invoice.email_wanted:
+        queue_invoice(parts, session, invoice, by=by)
     return CheckedOut(invoice.number, is_new=True, requested=_requested(parts, session, order, invoice, by))
 
 
 def _requested(parts: Parts, session: Session, order: Order, invoice: Invoice, by: int) -> Requested | Refusal | None:
-    """The request to pay that was ticked. One that can't be sent does not keep the invoice from being issued."""
+    """The request to pay that was ticked; the mail with the invoice is one already. One that can't be sent does not
+    keep the invoice from being issued.
+    """
     if not order.request_wanted or order.email_wanted:
         return None
     try:

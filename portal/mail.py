@@ -6,24 +6,21 @@ the last two is shown once by the reader's mail program.
 
 import logging
 import time
-import unicodedata
 from collections.abc import Callable
 from contextlib import closing
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
-from functools import lru_cache
 from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from portal import ROOT
 from portal.clock import now
 from portal.letters.receipts import attached_receipt
+from portal.letters.writing import one_line, write
 from portal.outbox import (
     Letter,
     Mishap,
@@ -36,7 +33,7 @@ from portal.outbox import (
 )
 from portal.parts import Parts
 from portal.post import NotSent, Post, post_of
-from portal.settings import LETTERS, Settings, read_settings
+from portal.settings import Settings, read_settings
 
 ROUND_S = 30
 """A round ends after so long, however slow the mail server is; the next one reads the settings again."""
@@ -187,45 +184,17 @@ def _message(parts: Parts, settings: Settings, letter: Letter) -> EmailMessage:
 # --- writing --------------------------------------------------------------------------------------------------------
 
 
-@lru_cache
-def _templates() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(ROOT / "templates"),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        extensions=["jinja2.ext.i18n"],
-    )
-    environment.install_null_translations(newstyle=True)  # type: ignore[attr-defined]  # the i18n extension adds it
-    return environment
-
-
 def written(
     letter: Letter, settings: Settings, mail_url: str, base_url: str, *, has_pdf: bool = False
 ) -> EmailMessage:
     """The mail as it goes out, from templates/email/<kind>. Raises BadMail."""
-    words = {
-        **letter.words,
-        "clinic_name": settings.clinic_name,
-        "clinic_address": settings.text("clinic_address"),
-        "clinic_phone": settings.text("clinic_phone"),
-        "clinic_email": settings.text("clinic_email"),
-        "clinic_hue": settings.text("clinic_hue"),
-        "own_note": settings.text(f"email_note_{letter.kind}") if letter.kind in LETTERS else "",
-        "base_url": base_url,
-        "has_pdf": has_pdf,
-    }
     to = _address(letter.recipient)
     if to is None:
         raise BadAddress
     try:
-        subject, body, html = (
-            _templates().get_template(f"email/{letter.kind}/{part}").render(words)
-            for part in ("subject.txt", "body.txt", "body.html")
-        )
+        subject, body, html = write(letter.kind, {**letter.words, "has_pdf": has_pdf}, settings, base_url)
         message = EmailMessage()
-        message["Subject"] = _in_one_line(subject)
+        message["Subject"] = subject
         message["From"] = _sender(settings, mail_url, base_url)
         message["To"] = to
         answers_to = _address(settings.text("clinic_email"))
@@ -237,7 +206,7 @@ def written(
         if "unsubscribe" in letter.words:
             message["List-Unsubscribe"] = f"<{letter.words['unsubscribe']}>"
             message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-        message.set_content(body.strip() + "\n")
+        message.set_content(body)
         message.add_alternative(html, subtype="html")
     except Exception as error:  # whatever a template or an address trips over, the letters behind it still go
         raise BadMail(type(error).__name__) from error
@@ -249,7 +218,7 @@ def _sender(settings: Settings, mail_url: str, base_url: str) -> Address:
     asked = parse_qs(urlsplit(mail_url).query).get("from", [""])[0]
     own = f"no-reply@{urlsplit(base_url).hostname}"
     found = _address(asked) or _address(settings.text("clinic_email")) or Address(addr_spec=own)
-    return Address(_in_one_line(settings.clinic_name), found.username, found.domain)
+    return Address(one_line(settings.clinic_name), found.username, found.domain)
 
 
 def _address(text: str) -> Address | None:
@@ -260,8 +229,3 @@ def _address(text: str) -> Address | None:
     except (ValueError, MessageError, IndexError):  # IndexError: what the library makes of some that are none
         return None
     return found if found.username and found.domain else None
-
-
-def _in_one_line(text: str) -> str:
-    """Without any control character: a name can't end its header and begin another."""
-    return " ".join("".join(" " if unicodedata.category(one) == "Cc" else one for one in text).split())

@@ -24,11 +24,11 @@ class Addressee:
 def addressee(source: Session | Connection, patient_id: int, payer_id: int | None = None) -> Addressee | None:
     """Who gets a mail about this patient's invoice; None where nobody on file has an address.
 
-    Who paid gets what is about their payment. Else an adult gets their own mail, and for a child, or somebody without
-    an address, it goes to whoever has paid for them longest.
+    Somebody else who paid gets what is about their payment. Else an adult gets their own mail, and for a child, or
+    somebody without an address, it goes to whoever has paid for them longest.
     """
-    if payer_id is not None:
-        return _reachable(source, payer_id) or addressee(source, patient_id)
+    if payer_id not in (None, patient_id) and (found := _reachable(source, payer_id)):
+        return found
     rows = source.execute(_FAMILY, {"id": patient_id}).all()
     oneself = next(row for row in rows if row.since is None)
     payers = sorted((row for row in rows if row.since is not None), key=lambda row: (row.since, row.id))

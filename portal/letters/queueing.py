@@ -1,5 +1,8 @@
 """Queues one mail about one invoice, with the words that all of them share."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -10,6 +13,19 @@ from portal.letters.addressing import Addressee
 from portal.money import format_money
 from portal.outbox import About, queue_mail
 from portal.vault import Vault
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def beside(session: Session, kind: str) -> Iterator[None]:
+    """What queueing a mail trips over is undone and logged: it never stops the money that the mail tells of."""
+    try:
+        with session.begin_nested():
+            yield
+    except Exception as error:  # noqa: BLE001  whatever it is, the books come first
+        # Its kind alone: an error's text may hold an address.
+        log.error("no mail (%s) was queued: %s", kind, type(error).__name__)
 
 
 def queue_letter(

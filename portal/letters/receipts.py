@@ -1,7 +1,10 @@
-"""The receipt by mail, queued with the payment itself: whoever settles it, once (E3).
+"""Mails about money that came in or went back, each queued with its booking, once (E3).
 
-Its PDF names what was paid for. It is attached only where the clinic's setting and the patient's own recorded consent
-allow it, to the address on file, and both are asked when it is sent; else the mail leads to the page behind sign-in.
+The receipt comes with the payment itself, whoever settles it; the mail of a refund when it is really done.
+
+The PDF of a receipt names what was paid for. It is attached only where the clinic's setting and the patient's own
+recorded consent allow it, to the address on file, and both are asked when it is sent; else the mail leads to the page
+behind sign-in.
 """
 
 from collections.abc import Mapping
@@ -12,17 +15,21 @@ from sqlalchemy.orm import Session
 
 from portal.cards import brand_name
 from portal.clinic import Location
+from portal.clock import now
 from portal.invoices.reading import Payer, full_day, invoice_for, local_day, receipt_for
 from portal.invoices.tables import Invoice
 from portal.letters.addressing import Addressee, addressee
-from portal.letters.queueing import queue_letter
+from portal.letters.queueing import beside, queue_letter
 from portal.money import format_money
 from portal.parts import Parts
-from portal.payments.tables import Payment
+from portal.payments.tables import Payment, PaymentAttempt
 from portal.people import Patient
 from portal.receipt_pdf import CannotPrint, printed, words_of
 from portal.settings import Settings
 from portal.vault import Vault
+
+INSURER = "insurance"
+"""The kind of payment that nobody on file made: its money goes back to the insurer, who gets no mail."""
 
 
 def queue_receipt(
@@ -40,28 +47,27 @@ def queue_receipt(
     `typed_email`: where the holder of a pay link wants it. It holds no health detail, so it may go there.
     `event_key`: of a receipt that staff (`by`) send again.
     """
-    to = addressee(session, invoice.patient_id, payment.payer_id)
-    if typed_email:
-        to = Addressee(invoice.patient_id, "", typed_email)
-    if to is None:
-        return False
-    session.refresh(invoice)  # the payment has changed what is left
-    zone = session.get_one(Location, invoice.location_id).timezone
-    return queue_letter(
-        session,
-        vault,
-        "receipt",
-        event_key or f"receipt:{payment.id}",
-        to,
-        invoice,
-        by=by,
-        receipt=payment.receipt_number,
-        amount=format_money(payment.amount_cents, payment.currency, full=True),
-        paid_on=full_day(local_day(payment.received_at, zone)),
-        own_patient_id=invoice.patient_id if to.patient_id == invoice.patient_id and not typed_email else None,
-        card=f"{brand_name(payment.brand)} {payment.last4}" if payment.last4 else "",
-        is_settled=invoice.balance_cents <= 0,
-    )
+    with beside(session, "receipt"):
+        to = _payer(session, invoice, payment.payer_id, typed_email)
+        if to is None:
+            return False
+        session.refresh(invoice)  # the payment has changed what is left
+        return queue_letter(
+            session,
+            vault,
+            "receipt",
+            event_key or f"receipt:{payment.id}",
+            to,
+            invoice,
+            by=by,
+            receipt=payment.receipt_number,
+            amount=format_money(payment.amount_cents, payment.currency, full=True),
+            paid_on=full_day(local_day(payment.received_at, _zone(session, invoice))),
+            own_patient_id=invoice.patient_id if to.patient_id == invoice.patient_id and not typed_email else None,
+            card=_card(payment.brand, payment.last4),
+            is_settled=invoice.balance_cents <= 0,
+        )
+    return False
 
 
 def attached_receipt(parts: Parts, settings: Settings, words: Mapping[str, Any]) -> bytes | None:
@@ -81,3 +87,72 @@ def attached_receipt(parts: Parts, settings: Settings, words: Mapping[str, Any])
         return printed(words_of(receipt, settings)) if receipt else None
     except CannotPrint:
         return None
+
+
+def queue_refund_mail(
+    session: Session, vault: Vault, invoice: Invoice, payment: Payment, amount_cents: int, event: str, how: str = ""
+) -> bool:
+    """Tell whoever made this payment that so much of it went back, under the event's own name.
+
+    `how`: the kind by which it was handed back over the counter; nothing where it went back to the card.
+    """
+    if payment.kind == INSURER or how == INSURER:
+        return False
+    with beside(session, "refund"):
+        typed = select(PaymentAttempt.receipt_email).where(PaymentAttempt.id == payment.attempt_id)
+        to = _payer(session, invoice, payment.payer_id, session.scalar(typed) if payment.attempt_id else None)
+        if to is None:
+            return False
+        return queue_letter(
+            session,
+            vault,
+            "refund",
+            f"refund:{event}",
+            to,
+            invoice,
+            amount=format_money(amount_cents, payment.currency, full=True),
+            given_back_on=full_day(local_day(now(), _zone(session, invoice))),
+            how=how,
+            card="" if how else _card(payment.brand, payment.last4),
+        )
+    return False
+
+
+def queue_payment_failed(session: Session, vault: Vault, invoice: Invoice, attempt: PaymentAttempt) -> bool:
+    """Tell a payer who has left the page that nothing was charged after all, and how to pay.
+
+    Not where nothing is left to pay by now: a later try, or somebody else, has paid.
+    """
+    if invoice.balance_cents <= 0:
+        return False
+    with beside(session, "payment_failed"):
+        to = _payer(session, invoice, attempt.payer_id, attempt.receipt_email)
+        if to is None:
+            return False
+        return queue_letter(
+            session,
+            vault,
+            "payment_failed",
+            f"payment_failed:{attempt.id}:{attempt.confirmations}",
+            to,
+            invoice,
+            amount=format_money(attempt.amount_cents, attempt.currency, full=True),
+            tried_on=full_day(local_day(attempt.started_at, _zone(session, invoice))),
+            has_link=attempt.pay_link_id is not None,
+        )
+    return False
+
+
+def _payer(session: Session, invoice: Invoice, payer_id: int | None, typed_email: str | None) -> Addressee | None:
+    """Who paid, or tried to: where they wanted their receipt; else as they are on file."""
+    if typed_email:
+        return Addressee(invoice.patient_id, "", typed_email)
+    return addressee(session, invoice.patient_id, payer_id)
+
+
+def _card(brand: str | None, last4: str | None) -> str:
+    return f"{brand_name(brand)} {last4}" if last4 else ""
+
+
+def _zone(session: Session, invoice: Invoice) -> str:
+    return session.get_one(Location, invoice.location_id).timezone

@@ -16,15 +16,14 @@ from sqlalchemy.orm import Session
 from portal.clinic import Location
 from portal.clock import now
 from portal.invoices.books import locked_invoice
-from portal.invoices.reading import full_day, local_day
+from portal.invoices.reading import local_day
 from portal.invoices.tables import Invoice
 from portal.letters.addressing import Addressee, addressee
 from portal.letters.choices import unsubscribe_url
 from portal.letters.queueing import queue_letter
-from portal.letters.requests import CannotBePaidOnline, check_that_link_would_work
+from portal.letters.requests import link_if_it_works
 from portal.outbox import OutboxMessage
 from portal.parts import Parts
-from portal.paylinks import MAIL, make_link
 from portal.payments.states import LIVE
 from portal.payments.tables import Case, PaymentAttempt
 from portal.people import Patient
@@ -170,7 +169,7 @@ def _remind(parts: Parts, settings: Settings, invoice_id: int, plan: Plan, zone:
         to = addressee(session, invoice.patient_id)
         if to is None or _wants_none(session, to, invoice):
             return False
-        return _queue(parts, session, settings, invoice, to, which, zone)
+        return _queue(parts, session, settings, invoice, to, which)
 
 
 def _may_be_reminded_of(session: Session, invoice: Invoice) -> bool:
@@ -191,19 +190,7 @@ def _wants_none(session: Session, to: Addressee, invoice: Invoice) -> bool:
     return bool(session.scalar(select(exists().where(Patient.id.in_(people), Patient.reminders_off_at.is_not(None)))))
 
 
-def _queue(
-    parts: Parts, session: Session, settings: Settings, invoice: Invoice, to: Addressee, which: str, zone: str
-) -> bool:
-    words: dict[str, Any] = {"link": "", "until": ""}
-    if settings.yes("email_pay_online_request"):
-        try:
-            check_that_link_would_work(parts, session, invoice)
-        except CannotBePaidOnline:
-            pass  # then the mail says how to pay instead
-        else:
-            link = make_link(session, parts.vault, settings, invoice, MAIL, by=None)
-            words["link"] = f"{parts.config.base_url}/pay/{link.token}"
-            words["until"] = full_day(local_day(link.expires_at, zone))
+def _queue(parts: Parts, session: Session, settings: Settings, invoice: Invoice, to: Addressee, which: str) -> bool:
     return queue_letter(
         session,
         parts.vault,
@@ -211,7 +198,8 @@ def _queue(
         f"reminder:{invoice.id}:{invoice.due_on.isoformat()}:{which}",
         to,
         invoice,
+        by=None,
         is_overdue=which != "before",
         unsubscribe=unsubscribe_url(parts.config, to.patient_id),
-        **words,
+        **link_if_it_works(parts, session, settings, invoice, by=None),
     )

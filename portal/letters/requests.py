@@ -113,16 +113,34 @@ def queue_link(
     to = addressee(session, invoice.patient_id)
     if to is None:
         raise NoAddress
-    link = make_link(session, parts.vault, settings, invoice, MAIL, by=by)
-    queue_letter(
-        session,
-        parts.vault,
-        "pay_request",
-        event_key,
-        to,
-        invoice,
-        by=by,
-        link=f"{parts.config.base_url}/pay/{link.token}",
-        until=full_day(local_day(link.expires_at, session.get_one(Location, invoice.location_id).timezone)),
-    )
+    words_of_link = link_words(parts, session, settings, invoice, by=by)
+    queue_letter(session, parts.vault, "pay_request", event_key, to, invoice, by=by, **words_of_link)
     return to.email
+
+
+def link_if_it_works(
+    parts: Parts, session: Session, settings: Settings, invoice: Invoice, *, by: int | None
+) -> dict[str, str]:
+    """As `link_words`; empty ones where the clinic sends no links or this one would lead nowhere: then the mail leads
+    to sign-in.
+    """
+    if settings.yes("email_pay_online_request"):
+        try:
+            check_that_link_would_work(parts, session, invoice)
+        except CannotBePaidOnline:
+            pass
+        else:
+            return link_words(parts, session, settings, invoice, by=by)
+    return {"link": "", "until": ""}
+
+
+def link_words(
+    parts: Parts, session: Session, settings: Settings, invoice: Invoice, *, by: int | None
+) -> dict[str, str]:
+    """Make a new link to a locked invoice; gives what a mail says of it: its address, and until when it works."""
+    link = make_link(session, parts.vault, settings, invoice, MAIL, by=by)
+    zone = session.get_one(Location, invoice.location_id).timezone
+    return {
+        "link": f"{parts.config.base_url}/pay/{link.token}",
+        "until": full_day(local_day(link.expires_at, zone)),
+    }

@@ -25,6 +25,7 @@ from portal.gateway import (
 )
 from portal.invoices.books import locked_invoice
 from portal.invoices.tables import Invoice
+from portal.letters.receipts import queue_payment_failed
 from portal.parts import Parts
 from portal.payments.orders import order_of
 from portal.payments.outcomes import Checking, Declined, NeedsAction, Outcome, Paid
@@ -37,6 +38,7 @@ from portal.payments.words import reason_of
 KEY_LIVES = timedelta(hours=23)  # Stripe may forget an idempotency key after 24 h; then it would be a new request
 LOOK_AGAIN = timedelta(seconds=30)
 LONGEST_PAUSE = timedelta(hours=1)
+CHECKING = (State.CONFIRMING, State.PROCESSING)  # a payer in front of it is told that we are checking, and may leave
 SILENT = 3  # a gateway that fails this often in one round is left in peace until the next
 
 log = logging.getLogger(__name__)
@@ -46,34 +48,36 @@ log = logging.getLogger(__name__)
 
 
 def settle(parts: Parts, attempt_id: UUID) -> Outcome:
-    """Ask the gateway how the attempt stands and let the books follow. Safe at any time, from anywhere, repeatedly.
+    """Ask the gateway how the attempt stands, for a page that shows it, and let the books follow. Safe at any time,
+    from anywhere, repeatedly.
 
     A gateway that can't be asked leaves everything as it is: the answer is Checking, and the sweep asks again.
     """
     try:
-        return look_up(parts, attempt_id)
+        return look_up(parts, attempt_id, is_shown=True)
     except GatewayError:
         return outcome_of(parts, attempt_id)
 
 
-def look_up(parts: Parts, attempt_id: UUID) -> Outcome:
-    """As settle, but raises GatewayError where the gateway can't be asked.
+def look_up(parts: Parts, attempt_id: UUID, *, is_shown: bool = False) -> Outcome:
+    """As settle, but raises GatewayError where the gateway can't be asked. `is_shown`: somebody reads the answer on a
+    page, so that a payment which has failed after all needs no mail.
 
     An attempt whose confirmation got lost is ended here once its first look is due: the intent is cancelled, and
     whichever of the two the gateway saw first, confirmation or cancellation, decides.
     """
     attempt = load(parts, attempt_id)
     if attempt.intent_id is None:
-        return end(parts, attempt_id) if _overdue(attempt) else outcome_of(parts, attempt_id)
+        return end(parts, attempt_id, is_shown=is_shown) if _overdue(attempt) else outcome_of(parts, attempt_id)
     try:
         intent = gateway_of(parts, attempt).fetch(attempt.intent_id)
     except GatewayError as error:
         _note_silence(parts, attempt, error)
         raise
-    follow(parts, attempt_id, intent)
+    follow(parts, attempt_id, intent, is_shown=is_shown)
     attempt = load(parts, attempt_id)
     if _overdue(attempt):
-        return end(parts, attempt_id)
+        return end(parts, attempt_id, is_shown=is_shown)
     return outcome_of(parts, attempt_id, intent)
 
 
@@ -86,7 +90,7 @@ def _overdue(attempt: PaymentAttempt) -> bool:
     return now() >= attempt.deadline_at
 
 
-def follow(parts: Parts, attempt_id: UUID, intent: Intent, *, answers: int = 0) -> None:
+def follow(parts: Parts, attempt_id: UUID, intent: Intent, *, answers: int = 0, is_shown: bool = False) -> None:
     """Let the attempt and the books follow the intent, in one transaction.
 
     `answers`: which of our confirmations this is the answer to, so that "not paid" means declined. Otherwise, while a
@@ -98,6 +102,7 @@ def follow(parts: Parts, attempt_id: UUID, intent: Intent, *, answers: int = 0) 
         session.refresh(attempt, with_for_update=True)
         problem = _stranger(attempt, intent)
         answered = answers > 0 and answers == attempt.confirmations
+        was_checking = attempt.state in CHECKING
         if problem:
             log.error("attempt %s: %s", attempt_id, problem)
             attempt.needs_person = problem
@@ -108,6 +113,8 @@ def follow(parts: Parts, attempt_id: UUID, intent: Intent, *, answers: int = 0) 
             step(session, attempt_id, State.CANCELED, reason=attempt.reason or "canceled")
         elif answered or not is_held(attempt):
             _follow_unpaid(session, attempt, intent, answered)
+        if was_checking and not (answers or is_shown) and attempt.state in (State.DECLINED, State.CANCELED):
+            queue_payment_failed(session, parts.vault, invoice, attempt)
 
 
 def _stranger(attempt: PaymentAttempt, intent: Intent) -> str | None:
@@ -146,7 +153,7 @@ def _said_no(attempt: PaymentAttempt, intent: Intent) -> bool:
 # --- ending ---------------------------------------------------------------------------------------------------------
 
 
-def end(parts: Parts, attempt_id: UUID) -> Outcome:
+def end(parts: Parts, attempt_id: UUID, *, is_shown: bool = False) -> Outcome:
     """End an attempt: cancel its intent at the gateway and follow the answer. It may turn out to be paid.
 
     Where the gateway can't be asked the attempt stays live, and the sweep tries again.
@@ -163,7 +170,7 @@ def end(parts: Parts, attempt_id: UUID) -> Outcome:
     except GatewayError as error:
         _note_silence(parts, attempt, error)
         return outcome_of(parts, attempt_id)
-    follow(parts, attempt_id, intent)
+    follow(parts, attempt_id, intent, is_shown=is_shown)
     if load(parts, attempt_id).state not in ENDED:
         _ask_a_person(parts, attempt_id, f"it can't be ended: the intent is {intent.status}")
     return outcome_of(parts, attempt_id, intent)

@@ -13,6 +13,7 @@ from portal import audit
 from portal.clock import now
 from portal.invoices.books import SentBefore, locked_invoice, take_receipt_numbers
 from portal.invoices.tables import Adjustment, Invoice
+from portal.letters.receipts import queue_refund_mail
 from portal.money import format_money
 from portal.parts import Parts
 from portal.payments.cases import follow_books
@@ -26,7 +27,9 @@ INSTEAD_OF_A_CARD = ("cash", "cheque", "e-transfer")
 """How the money of a card goes back when its refund has failed."""
 
 
-def give_back(session: Session, invoice_id: int, form: RefundForm, kind: str, by: int | None) -> Payment:
+def give_back(
+    parts: Parts, session: Session, invoice_id: int, form: RefundForm, kind: str, by: int | None
+) -> Payment:
     """Record that money was given back by hand: of a payment that no gateway took, or whose refund has failed.
 
     Raises as `refund` does; RefundInDashboard for a card payment of which no refund has failed, MoreThanFailed for
@@ -45,7 +48,7 @@ def give_back(session: Session, invoice_id: int, form: RefundForm, kind: str, by
     payment = refundable(session, invoice, form)
     if payment.charge_id is not None:
         _give_up_card(session, payment, form, kind, by)
-    row = book_given_back(session, invoice, payment, form, kind, by)
+    row = book_given_back(parts, session, invoice, payment, form, kind, by)
     session.flush()
     _note_failures_seen(session, payment)
     session.refresh(invoice)
@@ -76,7 +79,7 @@ def give_back_instead(parts: Parts, invoice_id: int, form: RefundForm, kind: str
     if charge_id is not None:
         follow_quietly(parts, form.payment_id)
     with parts.database.transaction() as session:
-        return give_back(session, invoice_id, form, kind, by)
+        return give_back(parts, session, invoice_id, form, kind, by)
 
 
 def _give_up_card(session: Session, payment: Payment, form: RefundForm, kind: str, by: int | None) -> None:
@@ -121,9 +124,12 @@ def _note_failures_seen(session: Session, payment: Payment) -> None:
 
 
 def book_given_back(
-    session: Session, invoice: Invoice, payment: Payment, form: RefundForm, kind: str, by: int | None
+    parts: Parts, session: Session, invoice: Invoice, payment: Payment, form: RefundForm, kind: str, by: int | None
 ) -> Payment:
-    """Book money that went back by hand; the caller holds the invoice, and follows its cases."""
+    """Book money that went back by hand, and tell who had paid it.
+
+    The caller holds the invoice, and follows its cases.
+    """
     instead = ", because its refund to the card has failed" if payment.charge_id is not None else ""
     row = Payment(
         receipt_number=take_receipt_numbers(session)[0],
@@ -150,4 +156,6 @@ def book_given_back(
         after=f"{format_money(form.amount_cents, payment.currency)} by {kind}{instead}: {row.note}",
         patient_id=invoice.patient_id,
     )
+    session.flush()
+    queue_refund_mail(session, parts.vault, invoice, payment, form.amount_cents, f"by hand:{row.id}", how=kind)
     return row

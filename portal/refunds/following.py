@@ -20,6 +20,7 @@ from portal.gateway import ChargeStanding, Gateway, GatewayDispute, GatewayRefun
 from portal.gateway.configured import keys_of
 from portal.invoices.books import locked_invoice, take_receipt_numbers
 from portal.invoices.tables import Adjustment, Invoice
+from portal.letters.receipts import queue_refund_mail
 from portal.money import format_money
 from portal.parts import Parts
 from portal.payments.cases import GOES_BACK, awaited_cents, case_of, follow_books, left_of, open_case
@@ -88,7 +89,7 @@ def follow_charge(parts: Parts, payment_id: int) -> None:
         with parts.database.transaction() as session:
             invoice = locked_invoice(session, place.invoice_id)
             if _fingerprint(session, place) == before:
-                _follow(session, invoice, session.get_one(Payment, payment_id), standing, place)
+                _follow(parts, session, invoice, session.get_one(Payment, payment_id), standing, place)
                 return
     raise OutcomeUnknown("others are booking this charge all the time")
 
@@ -113,14 +114,19 @@ def _fingerprint(session: Session, place: ChargePlace) -> list[Any]:
 
 
 def _follow(
-    session: Session, invoice: Invoice, payment: Payment, standing: ChargeStanding, place: ChargePlace
+    parts: Parts,
+    session: Session,
+    invoice: Invoice,
+    payment: Payment,
+    standing: ChargeStanding,
+    place: ChargePlace,
 ) -> None:
     problem = _stranger(payment, standing, place)
     if problem:
         log.error("payment %s: %s", payment.id, problem)
         return
     for refund in standing.refunds:
-        _follow_refund(session, invoice, payment, refund, place)
+        _follow_refund(parts, session, invoice, payment, refund, place)
     if standing.disputes:
         _follow_disputes(session, invoice, payment, standing.disputes)
     _make_up_for_what_went_twice(session, payment)
@@ -140,7 +146,7 @@ def _stranger(payment: Payment, standing: ChargeStanding, place: ChargePlace) ->
 
 
 def _follow_refund(
-    session: Session, invoice: Invoice, payment: Payment, told: GatewayRefund, place: ChargePlace
+    parts: Parts, session: Session, invoice: Invoice, payment: Payment, told: GatewayRefund, place: ChargePlace
 ) -> None:
     refund = _known(session, payment, told) or _made_elsewhere(session, payment, told, place)
     if refund.refund_id is None and refund.state == "failed":  # it was given up, and is there after all
@@ -157,6 +163,8 @@ def _follow_refund(
         refund.needs_person = told.failure or told.state
     if told.state != "pending":
         refund.ended_at = now()
+    if told.state == "succeeded":
+        queue_refund_mail(session, parts.vault, invoice, payment, refund.amount_cents, str(refund.id))
 
 
 def _known(session: Session, payment: Payment, told: GatewayRefund) -> Refund | None:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from portal.invoices.books import AlreadyVoid, InvoiceBeingPaid, ReasonMissing, locked_invoice, mark_void
 from portal.invoices.tables import Invoice
+from portal.letters.invoices import queue_void
 from portal.money import format_money
 from portal.parts import Parts
 from portal.payments.cases import follow_books, left_of
@@ -44,8 +45,9 @@ def void(parts: Parts, invoice_id: int, reason: str, given_back: Mapping[int, st
                 raise AlreadyVoid(number=invoice.number)
             if live_attempt(session, invoice_id) is not None:
                 continue  # somebody began to pay just now
-            _give_back(session, invoice, reason, given_back, by)
+            _give_back(parts, session, invoice, reason, given_back, by)
             mark_void(session, invoice, reason, by)
+            queue_void(parts, session, invoice, by=by)
             follow_books(session, invoice)
             return invoice
     raise InvoiceBeingPaid(number=invoice.number)
@@ -59,7 +61,7 @@ def _end_live_attempt(parts: Parts, invoice_id: int) -> None:
             return
         number = session.scalar(select(Invoice.number).where(Invoice.id == invoice_id))
         attempt_id, paid = live.id, format_money(live.amount_cents, live.currency)
-    if isinstance(end(parts, attempt_id), Paid):
+    if isinstance(end(parts, attempt_id, is_shown=True), Paid):
         raise words.JustPaid(number=number, paid=paid)
     with Session(parts.database.reading) as session:
         state = session.scalar(select(PaymentAttempt.state).where(PaymentAttempt.id == attempt_id))
@@ -79,7 +81,7 @@ def counter_payments(session: Session, invoice_id: int) -> list[tuple[Payment, i
 
 
 def _give_back(
-    session: Session, invoice: Invoice, reason: str, given_back: Mapping[int, str], by: int | None
+    parts: Parts, session: Session, invoice: Invoice, reason: str, given_back: Mapping[int, str], by: int | None
 ) -> None:
     for payment in session.scalars(select(Payment).where(Payment.invoice_id == invoice.id)):
         if payment.nature == "payment" and rest_of(session, payment).is_disputed:
@@ -88,5 +90,6 @@ def _give_back(
         kind = given_back.get(payment.id, "")
         if kind not in KINDS:
             raise words.HowGivenBack
-        book_given_back(session, invoice, payment, RefundForm(uuid4(), payment.id, left, reason), kind, by)
+        form = RefundForm(uuid4(), payment.id, left, reason)
+        book_given_back(parts, session, invoice, payment, form, kind, by)
         session.flush()

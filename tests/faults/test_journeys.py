@@ -180,7 +180,9 @@ class Journeys(RuleBasedStateMachine):
             return
         form = RefundForm(uuid4(), payment.id, max(payment.amount_cents // share, 1), "a reason", still_owed)
         if payment.charge_id is None:
-            self._at_the_desk(lambda session: give_back(session, self.stage.invoice_id, form, "cash", None))
+            self._at_the_desk(
+                lambda session: give_back(self.stage.parts, session, self.stage.invoice_id, form, "cash", None)
+            )
             return
         with suppress(Refusal, CrashNow):
             refund(self.stage.parts, self.stage.invoice_id, form, None)

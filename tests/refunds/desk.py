@@ -84,7 +84,7 @@ class Desk:
             request or uuid4(), payment.id, payment.amount_cents if cents is None else cents, "Back.", still_owed
         )
         with self.stage.database.transaction() as session:
-            return give_back(session, self.stage.invoice_id, form, kind, self.stage.cast.bookkeeper.id)
+            return give_back(self.parts, session, self.stage.invoice_id, form, kind, self.stage.cast.bookkeeper.id)
 
     def gives_back_instead(
         self, payment: Payment, cents: int | None = None, kind: str = "cash", *, request: UUID | None = None,

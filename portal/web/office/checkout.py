@@ -297,10 +297,10 @@ def _page(
 
 
 def _mail_hint(subject: Subject) -> str:
-    """Where it goes, and that emails are not sent yet."""
-    asks = settings().yes("email_pay_online_request")
-    words = _("%(email)s, with a pay online request.") if asks else _("%(email)s.")
-    return words % {"email": subject.email} + " " + _("Noted on the invoice; sent once emails are switched on.")
+    """Where it goes, and whether it can be paid from there."""
+    if settings().yes("email_pay_online_request"):
+        return _("%(email)s, with a link to pay online.", email=subject.email)
+    return _("%(email)s.", email=subject.email)
 
 
 def _rows(form: Typed, listed: Bill, currency: str) -> list[Row]:

@@ -324,7 +324,7 @@ def _given_back(head: Head, entry: Entry, form: RefundForm, kind: str) -> tuple[
         ), "ok"  # fmt: skip
     if not entry.has_charge:
         with parts().database.transaction() as session:
-            give_back(session, head.id, form, kind, who().id)
+            give_back(parts(), session, head.id, form, kind, who().id)
         return _("%(amount)s is booked as given back.\nHand it over, if that is not done yet.", amount=amount), "ok"
     made = refund(parts(), head.id, form, who().id)
     if made.state == "asked":

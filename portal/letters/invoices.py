@@ -1,0 +1,66 @@
+"""The mail with a new invoice to its patient, and the one about a void invoice to the clinic's own staff."""
+
+from hashlib import sha256
+
+from sqlalchemy.orm import Session
+
+from portal.clinic import Location
+from portal.invoices.reading import full_day, local_day
+from portal.invoices.tables import Invoice
+from portal.letters.addressing import Addressee, addressee
+from portal.letters.queueing import beside, queue_letter
+from portal.letters.requests import link_if_it_works
+from portal.money import format_money
+from portal.parts import Parts
+from portal.people import User
+from portal.settings import read_settings
+
+
+def queue_invoice(parts: Parts, session: Session, invoice: Invoice, *, by: int | None) -> bool:
+    """Queue the mail that *Email invoice to patient* asks for; False when there is nobody to write to.
+
+    With *Email Pay Online Request* on, and where the invoice can be paid online, it holds the pay link as well: one
+    mail, not two.
+    """
+    with beside(session, "invoice"):
+        to = addressee(session, invoice.patient_id)
+        if to is None:
+            return False
+        return queue_letter(
+            session,
+            parts.vault,
+            "invoice",
+            f"invoice:{invoice.id}",
+            to,
+            invoice,
+            by=by,
+            is_owed=invoice.balance_cents > 0,
+            **link_if_it_works(parts, session, read_settings(session), invoice, by=by),
+        )
+    return False
+
+
+def queue_void(parts: Parts, session: Session, invoice: Invoice, *, by: int | None) -> int:
+    """Tell each of the clinic's addresses for it that a locked invoice is void; gives how many.
+
+    Why stays in the books: a reason may hold a health detail.
+    """
+    queued = 0
+    with beside(session, "void"):
+        assert invoice.voided_at is not None, "an invoice that stands"
+        staff = session.get(User, by) if by is not None else None
+        zone = session.get_one(Location, invoice.location_id).timezone
+        for email in filter(None, read_settings(session).text("email_void_addresses").split(", ")):
+            queued += queue_letter(
+                session,
+                parts.vault,
+                "void",
+                f"void:{invoice.id}:{sha256(email.lower().encode()).hexdigest()[:16]}",
+                Addressee(invoice.patient_id, "", email),
+                invoice,
+                by=by,
+                amount=format_money(invoice.owed_cents, invoice.currency, full=True),
+                who=staff.name if staff else "",
+                void_on=full_day(local_day(invoice.voided_at, zone)),
+            )
+    return queued
