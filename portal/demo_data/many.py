@@ -7,17 +7,17 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
 
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal.clinic import Location, Practitioner, Service, ServiceTax, Tax
 from portal.clock import now
-from portal.db import Base, Database
+from portal.db import Database
 from portal.demo_data.clinic import CARDS, SETTLED
 from portal.errors import Refusal
+from portal.imports.bulk import Row, insert_rows, reserve_ids
 from portal.invoices.books import TaxAmount, TaxRate, take_invoice_numbers, take_receipt_numbers, taxes_on
 from portal.invoices.sums import fold_some
 from portal.invoices.tables import Adjustment, Invoice, InvoiceLine, LineTax
@@ -30,8 +30,6 @@ INVOICES_OF_ONE_PATIENT = 25
 
 GIVEN = ("Ada", "Bea", "Carl", "Dina", "Emil", "Fern", "Gus", "Hana", "Ivo", "June", "Kai", "Lena", "Milo", "Nell")
 FAMILY = ("Ash", "Birch", "Cedar", "Dogwood", "Elm", "Fir", "Garry", "Hazel", "Juniper", "Larch", "Maple", "Oak")
-
-Row = dict[str, Any]
 
 
 class NoClinicYet(Refusal):
@@ -120,7 +118,7 @@ def _read_clinic(session: Session) -> _Clinic:
 
 
 def _add_patients(session: Session, count: int) -> list[int]:
-    ids = _reserve_ids(session, Patient, count)
+    ids = reserve_ids(session, Patient, count)
     moment = now() - timedelta(days=DAYS)
     rows: list[Row] = [
         {
@@ -134,25 +132,10 @@ def _add_patients(session: Session, count: int) -> list[int]:
         }
         for turn, patient_id in enumerate(ids)
     ]
-    _insert(session, Patient, rows)
+    insert_rows(session, Patient, rows)
     words = (word_rows(row["id"], row["given_name"], row["family_name"], row["email"]) for row in rows)
-    _insert(session, PatientWord, [word for each in words for word in each])
+    insert_rows(session, PatientWord, [word for each in words for word in each])
     return ids
-
-
-def _reserve_ids(session: Session, table: type[Base], count: int) -> list[int]:
-    """Ids that nobody else will be given. On SQLite the transaction is the only writer."""
-    name = table.__tablename__
-    if session.get_bind().dialect.name == "sqlite":
-        last = session.scalar(select(func.max(table.__table__.c.id))) or 0
-        return list(range(last + 1, last + 1 + count))
-    taken = text("SELECT nextval(pg_get_serial_sequence(:name, 'id')) FROM generate_series(1, :count)")
-    return list(session.scalars(taken, {"name": name, "count": count}))
-
-
-def _insert(session: Session, table: type[Base], rows: list[Row]) -> None:
-    if rows:
-        session.execute(insert(table.__table__), rows)  # type: ignore[arg-type]  # typed FromClause; of a mapped class it is a Table
 
 
 class _Batch:
@@ -176,7 +159,7 @@ class _Batch:
             place: iter(take_invoice_numbers(self.session, self.clinic.locations[place], places.count(place)))
             for place in sorted(set(places))  # always in this order: two runs can't wait for each other
         }
-        ids = _reserve_ids(self.session, Invoice, len(days))
+        ids = reserve_ids(self.session, Invoice, len(days))
         for invoice_id, place, ago in zip(ids, places, days, strict=True):
             self._invoice(invoice_id, self.clinic.locations[place], next(numbers[place]), ago)
         self._number_lines()
@@ -189,7 +172,7 @@ class _Batch:
             (InvoiceLine, self.lines),
             (LineTax, self.taxes),
         ):
-            _insert(self.session, table, rows)
+            insert_rows(self.session, table, rows)
 
     def _invoice(self, invoice_id: int, location: Location, number: str, ago: int) -> None:
         fate = self._fate(ago)
@@ -287,13 +270,13 @@ class _Batch:
         )
 
     def _number_lines(self) -> None:
-        for line, line_id in zip(self.lines, _reserve_ids(self.session, InvoiceLine, len(self.lines)), strict=True):
+        for line, line_id in zip(self.lines, reserve_ids(self.session, InvoiceLine, len(self.lines)), strict=True):
             line["id"] = line_id
         for tax in self.taxes:
             tax["line_id"] = tax.pop("line")["id"]
 
     def _number_payments(self) -> None:
-        ids = _reserve_ids(self.session, Payment, len(self.payments))
+        ids = reserve_ids(self.session, Payment, len(self.payments))
         received = [payment for payment in self.payments if payment["amount_cents"] > 0]
         receipts = iter(take_receipt_numbers(self.session, len(received)) if received else ())
         for payment, payment_id in zip(self.payments, ids, strict=True):

@@ -4,7 +4,6 @@ One adapter knows the vendor (`gateway/stripe.py`). It answers with these value 
 and nothing else of the vendor's comes through.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -249,9 +248,3 @@ class Gateway(Protocol):
 
     def drop_webhooks(self, url: str, note: str, but: str) -> int:
         """Take away our own older endpoints at this address, all `but` one; gives how many."""
-
-
-class EventReader(Protocol):
-    """Checks a webhook's signature and age."""
-
-    def __call__(self, body: bytes, signature: str, secrets: Sequence[str]) -> GatewayEvent: ...

@@ -62,7 +62,6 @@ class Linked:
     name: str
     relation: str
     sees_lines: bool
-    by_staff: bool
 
     @property
     def number(self) -> str:
@@ -81,8 +80,7 @@ def payers_of(connection: Connection, patient_id: int, birth_date: date | None, 
         .where(_links.patient_id == patient_id).order_by(_people.search_key, _people.id)
     )  # fmt: skip
     return [
-        Linked(row[0], f"{row[1]} {row[2]}", row[3], lines_shown(row[4], row[5], birth_date, today), row[5])
-        for row in rows
+        Linked(row[0], f"{row[1]} {row[2]}", row[3], lines_shown(row[4], row[5], birth_date, today)) for row in rows
     ]
 
 
@@ -93,10 +91,7 @@ def payees_of(connection: Connection, payer_id: int, today: date) -> Sequence[Li
         .join_from(PayerLink.__table__, Patient.__table__, _people.id == _links.patient_id)
         .where(_links.payer_id == payer_id).order_by(_people.search_key, _people.id)
     )  # fmt: skip
-    return [
-        Linked(row[0], f"{row[1]} {row[2]}", row[3], lines_shown(row[4], row[5], row[6], today), row[5])
-        for row in rows
-    ]
+    return [Linked(row[0], f"{row[1]} {row[2]}", row[3], lines_shown(row[4], row[5], row[6], today)) for row in rows]
 
 
 def link_payer(

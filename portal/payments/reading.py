@@ -13,7 +13,7 @@ from portal.clock import now
 from portal.gateway.configured import ConfiguredGateway, Credentials, chosen_gateway
 from portal.invoices.tables import Invoice
 from portal.payments.cases import dispute_under_way, refund_is_expected
-from portal.payments.states import ENDED, LIVE, State
+from portal.payments.states import LIVE, State
 from portal.payments.tables import Payment, PaymentAttempt
 from portal.people import Patient, PayerLink, User, pays_for
 
@@ -262,11 +262,6 @@ class AttemptStatus:
     started_at: datetime
     timezone: str
     receipt_number: str | None
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether its outcome is final."""
-        return self.state in ENDED
 
 
 ATTEMPTS = (

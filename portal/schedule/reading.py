@@ -111,10 +111,6 @@ class Grid:
     hours: range
     left_out: int
 
-    @property
-    def is_empty(self) -> bool:
-        return not any(lane.blocks for day in self.days for lane in day.lanes)
-
 
 # --- places, people, treatments -------------------------------------------------------------------------------------
 

@@ -9,7 +9,6 @@ from flask_babel import lazy_gettext as _l
 from portal.errors import Refusal
 
 MINUTES = 15
-QUARTER = timedelta(minutes=MINUTES)
 DAY_MINUTES = 24 * 60
 
 
