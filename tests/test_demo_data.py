@@ -4,7 +4,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from portal.clinic import Location, Practitioner, Service
@@ -115,8 +115,8 @@ def test_maya_sees_what_the_demo_tells_of(clinic: Database, vault: Vault) -> Non
         assert len(settled) >= 20
 
 
-def _invoices(session: Session, maya: Patient, theo: Patient, *which: object) -> list[Invoice]:
-    theirs = select(Invoice).where(Invoice.patient_id.in_([maya.id, theo.id]), *which)  # type: ignore[arg-type]
+def _invoices(session: Session, maya: Patient, theo: Patient, *which: ColumnElement[bool]) -> list[Invoice]:
+    theirs = select(Invoice).where(Invoice.patient_id.in_([maya.id, theo.id]), *which)
     return list(session.scalars(theirs.order_by(Invoice.id)))
 
 
@@ -232,7 +232,7 @@ def test_many_invoices_are_sound_and_of_every_kind(clinic: Database, vault: Vaul
         assert min(statuses[each] for each in Status) >= 10
         assert (TODAY - min(invoice.service_on for invoice in made)).days in range(1_090, 1_100)
         assert (TODAY - max(invoice.service_on for invoice in made)).days <= 1
-        assert session.scalar(select(func.count()).where(Payment.reverses_id.is_not(None))) > 4  # type: ignore[operator]
+        assert (session.scalar(select(func.count()).where(Payment.reverses_id.is_not(None))) or 0) > 4
         assert count_of(session, InvoiceLine) > len(made)
 
 

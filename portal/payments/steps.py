@@ -30,10 +30,11 @@ def step(session: Session, attempt_id: UUID, to: State, **also: object) -> bool:
         update(PaymentAttempt)
         .where(PaymentAttempt.id == attempt_id, PaymentAttempt.state.in_(COMES_FROM[to]))
         .values(**values)
+        .returning(PaymentAttempt.id)
         .execution_options(synchronize_session=False)
-    )
+    ).one_or_none()
     session.expire_all()
-    return bool(taken.rowcount)  # type: ignore[attr-defined]  # an UPDATE gives a CursorResult
+    return taken is not None
 
 
 def load(parts: Parts, attempt_id: UUID) -> PaymentAttempt:
@@ -100,8 +101,9 @@ def keep_intent(parts: Parts, attempt_id: UUID, intent_id: str) -> bool:
             update(PaymentAttempt)
             .where(PaymentAttempt.id == attempt_id, PaymentAttempt.state == State.CREATED)
             .values(intent_id=intent_id)
-        )
-    return bool(kept.rowcount)  # type: ignore[attr-defined]  # an UPDATE gives a CursorResult
+            .returning(PaymentAttempt.id)
+        ).one_or_none()
+    return kept is not None
 
 
 def fail(parts: Parts, attempt_id: UUID, reason: str) -> bool:

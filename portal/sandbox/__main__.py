@@ -15,18 +15,18 @@ from portal.sandbox.server import listen
 def main() -> int:
     options = _options()
     if os.environ.get("PORTAL_ENV") == "production":
-        print("The Stripe sandbox is a test double; it does not start in production.", file=sys.stderr)  # noqa: T201
+        print("The Stripe sandbox is a test double; it does not start in production.", file=sys.stderr)  # noqa: T201  a program speaks to its terminal
         return 2
     sandbox = Sandbox(state=options.state)
     try:
         server = listen(sandbox, options.host, options.port)
     except ValueError as refusal:
-        print(refusal, file=sys.stderr)  # noqa: T201
+        print(refusal, file=sys.stderr)  # noqa: T201  a program speaks to its terminal
         return 2
     if options.webhook_url:
         sandbox.use_webhook_endpoint(options.webhook_url, secret=options.webhook_secret)
     sandbox.start()
-    print(f"Stripe sandbox (a test double, not Stripe): {sandbox.base_url}", flush=True)  # noqa: T201
+    print(f"Stripe sandbox (a test double, not Stripe): {sandbox.base_url}", flush=True)  # noqa: T201  a program speaks to its terminal
     signal.signal(signal.SIGTERM, _leave)
     try:
         server.serve_forever()

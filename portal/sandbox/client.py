@@ -45,7 +45,7 @@ class InProcessClient(HTTPClient):
         try:
             answer = self._gate.answer(request)
         except ConnectionLost:
-            error: Exception = stripe.APIConnectionError("The connection to Stripe was lost.", should_retry=True)  # type: ignore[no-untyped-call]
+            error: Exception = stripe.APIConnectionError("The connection to Stripe was lost.", should_retry=True)  # type: ignore[no-untyped-call]  # theirs has no types
             raise error from None
         return answer.body, answer.status, _CaseBlind(answer.headers)
 

@@ -79,7 +79,7 @@ def shape_of(class_name: str) -> Shape:
 def _shape(params: type) -> Shape:
     hints = typing.get_type_hints(params, localns={"StripeContext": object, "Mapping": Mapping})
     names = [name for name in hints if name not in _OF_THE_LIBRARY]
-    required = frozenset(params.__required_keys__) - _OF_THE_LIBRARY  # type: ignore[attr-defined]
+    required = frozenset(params.__required_keys__) - _OF_THE_LIBRARY  # type: ignore[attr-defined]  # each is a TypedDict
     return Shape({name: _check_for(name, hints[name]) for name in names}, required)
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, select
 from sqlalchemy.orm import Session
 
 from portal.clinic import Location, Service, ServiceTax, Tax
-from portal.money import exponent, parse_amount
+from portal.money import Cents, exponent, parse_amount
 from portal.setup.entry import Entry
 from portal.setup.kinds import Kind, Shown, namesake
 
@@ -103,7 +103,7 @@ def _price(entry: Entry, currency: str) -> int:
     try:
         cents = parse_amount(entry.raw("price"), currency)
     except ValueError:
-        cents = -1  # type: ignore[assignment]
+        cents = Cents(-1)
     if not 0 <= cents <= LARGEST_PRICE:
         sentence = _l("Price: an amount such as 120.00, at most %(most)s; 0 for what is free.",
                       most=plain_amount(LARGEST_PRICE, currency))  # fmt: skip

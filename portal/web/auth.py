@@ -14,7 +14,7 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from flask_login import user_logged_in
-from flask_principal import identity_changed  # type: ignore[import-untyped]
+from flask_principal import identity_changed  # type: ignore[import-untyped]  # it has none
 from flask_security import Security
 from flask_security.forms import ForgotPasswordForm, LoginForm
 from flask_security.signals import password_reset, reset_password_instructions_sent

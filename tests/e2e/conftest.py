@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Thread
+from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import pytest
@@ -308,8 +309,8 @@ class Person:
 def someone(story: Story, new_page: Pages) -> Callable[..., Person]:
     """Somebody new at a browser of their own: `someone("maya@example.com")` has signed in already."""
 
-    def make(email: str | None = "maya@example.com", **look: object) -> Person:
-        person = Person(story, new_page(**look))  # type: ignore[arg-type]
+    def make(email: str | None = "maya@example.com", **look: Any) -> Person:
+        person = Person(story, new_page(**look))
         return person.has_signed_in(email) if email else person
 
     return make

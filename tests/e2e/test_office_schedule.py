@@ -320,7 +320,7 @@ def test_a_wide_week_opens_at_today(story: Story, someone: Someone) -> None:
     left, room = dana.page.evaluate(
         "day => [day.getBoundingClientRect().left, day.closest('.scroll').clientWidth]", today.element_handle()
     )
-    assert 0 <= left < room - today.bounding_box()["width"] + 30  # type: ignore[index]
+    assert 0 <= left < room - today.bounding_box()["width"] + 30  # type: ignore[index]  # it is on the page
 
 
 @pytest.mark.promise("O6")

@@ -4,6 +4,7 @@ import csv
 import re
 from collections.abc import Callable
 from datetime import date, timedelta
+from typing import Any
 
 import openpyxl
 import pytest
@@ -13,6 +14,8 @@ from sqlalchemy.orm import Session
 from portal.clock import now
 from portal.invoices.books import void_invoice
 from portal.invoices.reading import local_day
+from portal.invoices.tables import Invoice
+from portal.people import Patient
 from tests.e2e.conftest import Person, Story
 from tests.makers import make_invoice, make_location, make_patient, make_payment, make_practitioner
 from tests.support.axe import assert_accessible
@@ -39,17 +42,17 @@ def month(story: Story, today: date) -> dict[str, str]:
         priya = make_practitioner(session, "Priya Raman", "PT", "12")
         rosa = make_patient(session, "Rosa", "=Delgado")
 
-        def invoice(name: str, patient: object, **how: object) -> object:
+        def invoice(name: str, patient: Patient, **how: Any) -> Invoice:
             values = {"location": cast.location, "practitioner": cast.practitioner, "service_on": today, **how}
-            one = make_invoice(session, patient, VISIT, **values)  # type: ignore[arg-type]
+            one = make_invoice(session, patient, VISIT, **values)
             made[name] = one.number
             return one
 
         invoice("open", cast.maya)
-        make_payment(session, invoice("part", cast.theo), 40_00, payer_id=cast.maya.id)  # type: ignore[arg-type]
-        make_payment(session, invoice("paid", rosa, location=riverside, practitioner=priya), kind="cash")  # type: ignore[arg-type]
+        make_payment(session, invoice("part", cast.theo), 40_00, payer_id=cast.maya.id)
+        make_payment(session, invoice("paid", rosa, location=riverside, practitioner=priya), kind="cash")
         void = invoice("void", cast.stranger)
-        void_invoice(session, void.id, "The wrong visit.")  # type: ignore[attr-defined]
+        void_invoice(session, void.id, "The wrong visit.")
         long_ago = today.replace(day=1) - timedelta(20)
         invoice("overdue", cast.maya, service_on=long_ago, due_on=long_ago)
 

@@ -250,7 +250,7 @@ def test_an_answer_that_cannot_be_read_is_an_unknown_outcome(stage: Stage, monke
     true_request = type(client).request
 
     def garbled(self: object, method: str, url: str, *args: object, **kwargs: object) -> tuple[str, int, object]:
-        body, status, headers = true_request(client, method, url, *args, **kwargs)  # type: ignore[arg-type]
+        body, status, headers = true_request(client, method, url, *args, **kwargs)  # type: ignore[arg-type]  # passed on as it came
         return ('{"object": "something"}', 200, headers) if url.endswith("/confirm") else (body, status, headers)
 
     monkeypatch.setattr(type(client), "request", garbled)

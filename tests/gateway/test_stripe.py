@@ -125,7 +125,7 @@ def test_a_saved_card_is_confirmed_with_its_payer_present() -> None:
 
 
 def test_nothing_is_retried_by_the_library() -> None:
-    gateway, client = speaking(always(0, stripe.APIConnectionError("gone", should_retry=True)))  # type: ignore[no-untyped-call]
+    gateway, client = speaking(always(0, stripe.APIConnectionError("gone", should_retry=True)))  # type: ignore[no-untyped-call]  # no types
     with pytest.raises(OutcomeUnknown):
         gateway.confirm("pi_1", MEANS, "a:confirm:1")
     assert len(client.asked) == 1
@@ -225,7 +225,7 @@ def test_an_order_or_a_redirect_in_the_answer_is_read() -> None:
         (200, "<html>hotel wifi</html>", OutcomeUnknown),
         (200, {"object": "something else"}, OutcomeUnknown),
         (200, [], OutcomeUnknown),
-        (0, stripe.APIConnectionError("refused"), OutcomeUnknown),  # type: ignore[no-untyped-call]
+        (0, stripe.APIConnectionError("refused"), OutcomeUnknown),  # type: ignore[no-untyped-call]  # no types
     ],
 )
 def test_every_failure_has_its_meaning(status: int, body: Any, expected: type[GatewayError]) -> None:

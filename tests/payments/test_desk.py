@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -33,7 +34,7 @@ class Desk:
         self.dana, self.ines = stage.cast.clerk.id, stage.cast.bookkeeper.id
         self.maya = stage.cast.maya.id
 
-    def form(self, cents: int, card: str = "visa", *, saves: bool = False, **also: object) -> PayForm:
+    def form(self, cents: int, card: str = "visa", *, saves: bool = False, **also: Any) -> PayForm:
         invoice = self.stage.invoice()
         has_own = also.get("saved_card") or also.get("token")
         typed = None if has_own else self.stage.token(card, saves=saves, cents=cents)
@@ -41,7 +42,7 @@ class Desk:
             uuid4(), invoice.balance_cents, invoice.currency, token=typed, save_card=saves,
             asked_cents=cents, shown_version=invoice.version,
         )  # fmt: skip
-        return replace(form, **also)  # type: ignore[arg-type]
+        return replace(form, **also)
 
     def charge(self, form: PayForm, payer_id: int | None = None, by: int = 0) -> Outcome:
         payer = PayerRef(payer_id or self.maya, by or self.dana, DESK)
@@ -53,12 +54,12 @@ class Desk:
         except Refusal as refusal:
             return refusal
 
-    def received(self, cents: int, paid_by: str = "cash", **also: object) -> DeskPayment:
+    def received(self, cents: int, paid_by: str = "cash", **also: Any) -> DeskPayment:
         invoice = self.stage.invoice()
         payment = DeskPayment(
             uuid4(), PAID_BY[paid_by], cents, invoice.balance_cents, invoice.currency, invoice.version, self.maya
         )
-        return replace(payment, **also)  # type: ignore[arg-type]
+        return replace(payment, **also)
 
     def record(self, payment: DeskPayment, by: int = 0) -> Paid:
         return record_payment(self.stage.parts, self.stage.invoice_id, payment, by or self.dana)

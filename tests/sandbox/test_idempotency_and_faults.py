@@ -45,7 +45,7 @@ def test_a_500_is_replayed_whatever_had_happened(
         with pytest.raises(stripe.APIError) as error:
             confirm(api, waiting.id, key="k-1", payment_method="pm_card_visa")
         assert error.value.http_status == 500
-    assert error.value.headers["Idempotent-Replayed"] == "true"  # type: ignore[index]
+    assert error.value.headers["Idempotent-Replayed"] == "true"  # type: ignore[index]  # this error has headers
     assert sandbox.captured_cents(waiting.id) == taken
 
 
@@ -140,7 +140,7 @@ def test_a_fault_for_nothing_is_a_mistake(sandbox: Sandbox) -> None:
     with pytest.raises(ValueError, match="no operation"):
         sandbox.fault("payment_intent.confirm", "lost_after")
     with pytest.raises(ValueError, match="a fault is one of"):
-        sandbox.fault("payment_intents.confirm", "earthquake")  # type: ignore[arg-type]
+        sandbox.fault("payment_intents.confirm", "earthquake")  # type: ignore[arg-type]  # what it refuses
 
 
 def test_what_a_test_is_given_is_a_copy(sandbox: Sandbox, api: stripe.StripeClient) -> None:

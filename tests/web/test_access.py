@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 import pytest
 from flask import Flask
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 from werkzeug.routing import Rule
 
 from portal.people import PayerLink
@@ -129,9 +130,9 @@ def test_patients_and_staff_each_stay_in_their_part(site: Site) -> None:
 
 @pytest.mark.promise("P2")
 def test_a_strangers_invoice_is_not_found(site: Site) -> None:
-    def issue(session: object) -> tuple[str, str]:
-        invoice = make_invoice(session, site.cast.maya)  # type: ignore[arg-type]
-        payment = make_payment(session, invoice)  # type: ignore[arg-type]
+    def issue(session: Session) -> tuple[str, str]:
+        invoice = make_invoice(session, site.cast.maya)
+        payment = make_payment(session, invoice)
         return invoice.number, str(payment.receipt_number)
 
     number, receipt = site.change(issue)
@@ -145,9 +146,9 @@ def test_a_strangers_invoice_is_not_found(site: Site) -> None:
 
 
 def test_a_receipt_of_another_invoice_is_not_found(site: Site) -> None:
-    def issue(session: object) -> tuple[str, str]:
-        mine, hers = make_invoice(session, site.cast.stranger), make_invoice(session, site.cast.maya)  # type: ignore[arg-type]
-        return mine.number, str(make_payment(session, hers).receipt_number)  # type: ignore[arg-type]
+    def issue(session: Session) -> tuple[str, str]:
+        mine, hers = make_invoice(session, site.cast.stranger), make_invoice(session, site.cast.maya)
+        return mine.number, str(make_payment(session, hers).receipt_number)
 
     number, receipt = site.change(issue)
     assert site.visitor("jonas@example.com").get(f"/invoices/{number}/receipts/{receipt}").status_code == 404

@@ -36,7 +36,7 @@ class Till:
         """The fields of the pay page as they stand."""
         page = visitor.get(f"/invoices/{number or self.number}/pay").text
         return {
-            name: re.search(rf'name="{name}" value="([^"]*)"', page)[1]  # type: ignore[index]
+            name: re.search(rf'name="{name}" value="([^"]*)"', page)[1]  # type: ignore[index]  # it is there
             for name in ("csrf_token", "attempt", "amount", "currency")
         }
 
@@ -261,7 +261,7 @@ def test_the_big_amount_names_its_currency_once(till: Till, maya: Visitor, curre
 
     number = till.site.change(issue)
     page = maya.get(f"/invoices/{number}/pay").text
-    assert re.sub(r"<[^>]+>", "", re.search(r'class="sum">(.*?)</p>', page)[1]) == shown  # type: ignore[index]
+    assert re.sub(r"<[^>]+>", "", re.search(r'class="sum">(.*?)</p>', page)[1]) == shown  # type: ignore[index]  # it is there
     till.sandbox.fault("payment_intents.confirm", "lost_before")
     fields = till.form(maya, number)
     amount = int(fields["amount"])
@@ -269,7 +269,7 @@ def test_the_big_amount_names_its_currency_once(till: Till, maya: Visitor, curre
     answer = maya.post(f"/invoices/{number}/pay", data={**fields, "card": "new"}, headers=JSON).get_json()
     assert answer["outcome"] == "checking"
     page = maya.get(answer["location"]).text
-    assert re.sub(r"<[^>]+>", "", re.search(r'class="sum">(.*?)</p>', page)[1]) == shown  # type: ignore[index]
+    assert re.sub(r"<[^>]+>", "", re.search(r'class="sum">(.*?)</p>', page)[1]) == shown  # type: ignore[index]  # it is there
 
 
 @pytest.mark.promise("O4")

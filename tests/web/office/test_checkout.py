@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
 from portal.invoices.tables import Invoice
@@ -26,10 +27,10 @@ def booked(site: Site, minute: int = 540) -> Appointment:
     """A massage of Maya's at 9."""
     cast = site.cast
 
-    def book(session: object) -> Appointment:
-        service = make_service(session)  # type: ignore[arg-type]
+    def book(session: Session) -> Appointment:
+        service = make_service(session)
         slot = Slot(cast.location.id, cast.practitioner.id, DAY, minute)
-        return book_in(session, Wish(uuid4().hex, cast.maya.id, service.id, slot), cast.clerk.id)  # type: ignore[arg-type]
+        return book_in(session, Wish(uuid4().hex, cast.maya.id, service.id, slot), cast.clerk.id)
 
     visit: Appointment = site.change(book)
     return visit

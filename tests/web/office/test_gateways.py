@@ -493,7 +493,7 @@ def webhook_press(page: str) -> dict[str, str]:
 
 def sandbox_secret(sandbox: Sandbox) -> str:
     (endpoint,) = sandbox.objects("webhook_endpoint")
-    secret: str = sandbox.world.store.find(endpoint["id"])["_secrets"][0]  # type: ignore[index]
+    secret: str = sandbox.world.store.find(endpoint["id"])["_secrets"][0]  # type: ignore[index]  # it is there
     return secret
 
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from portal.audit import AuditEntry
 from portal.clock import now, shifted
@@ -148,11 +149,11 @@ def test_new_recovery_codes_take_the_place_of_the_old_ones(site: Site, marc: Vis
 
 
 def keep_passkey(site: Site, user_id: int, credential: bytes = b"") -> int:
-    def keep(session: object) -> int:
+    def keep(session: Session) -> int:
         passkey = Passkey(user_id=user_id, name="Blue key", credential_id=credential or bytes([user_id]),
                           public_key=b"", sign_count=0, made_at=now())  # fmt: skip
-        session.add(passkey)  # type: ignore[attr-defined]
-        session.flush()  # type: ignore[attr-defined]
+        session.add(passkey)
+        session.flush()
         return passkey.id
 
     return int(site.change(keep))

@@ -67,7 +67,8 @@ def posted(site: Site, number: str) -> list[tuple[str, int, int | None]]:
         rows = session.scalars(select(Payment).join(Invoice).where(Invoice.number == number).order_by(Payment.id))
         return [(row.nature, row.amount_cents, row.reverses_id) for row in rows]
 
-    return site.change(look)  # type: ignore[no-any-return]
+    rows: list[tuple[str, int, int | None]] = site.change(look)
+    return rows
 
 
 def request_id(page: TestResponse) -> str:

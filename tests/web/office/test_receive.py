@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -39,9 +40,9 @@ class Desk:
         self.number = self.invoice()
         self.dana = site.visitor("dana@example.com")
 
-    def invoice(self, patient: str = "maya", **how: object) -> str:
+    def invoice(self, patient: str = "maya", **how: Any) -> str:
         person = getattr(self.site.cast, patient)
-        return str(self.site.change(lambda session: make_invoice(session, person, **how).number))  # type: ignore[arg-type]
+        return str(self.site.change(lambda session: make_invoice(session, person, **how).number))
 
     def path(self, number: str = "") -> str:
         return f"/office/invoices/{number or self.number}/receive"
