@@ -291,14 +291,19 @@ def status_page(till: Till, number: str, found: AttemptStatus, is_own: bool) -> 
         return Response(render_template("pay/ended.html", till=till, attempt=found, heading=heading, text=text))
     if found.state not in (State.CREATED, State.CONFIRMING, State.PROCESSING, State.SUCCEEDED):
         return redirect(till.form_url(number), 303)
+    return still_checking(till, found, shows_card=is_own)
+
+
+def still_checking(till: Till, attempt: AttemptStatus, shows_card: bool = True) -> Response:
+    """The page that waits for an attempt's outcome, and asks again by itself."""
     page = render_template(
         till.checking_page,
         till=till,
-        attempt=found,
-        sum=large(found.amount_cents, found.currency),
-        card=attempt_card(found) if is_own else "",
-        sent=attempt_moment(found),
-        reference=attempt_reference(found),
+        attempt=attempt,
+        sum=large(attempt.amount_cents, attempt.currency),
+        card=attempt_card(attempt) if shows_card else "",
+        sent=attempt_moment(attempt),
+        reference=attempt_reference(attempt),
     )
     return allow_gateway_scripts(Response(page))
 

@@ -8,7 +8,7 @@ from flask_babel import gettext as _
 
 from portal.audit import note_view
 from portal.errors import Refusal
-from portal.invoices.reading import Payer, Receipt, invoice_for, large, receipt_for
+from portal.invoices.reading import Payer, Receipt, invoice_for, receipt_for
 from portal.parts import parts
 from portal.payments import staff_words, words
 from portal.payments.desk import record_payment
@@ -21,7 +21,6 @@ from portal.permissions import May
 from portal.web.access import staff_may, who
 from portal.web.asking import wants_json
 from portal.web.errors import refused as answer_refusal
-from portal.web.headers import allow_gateway_scripts
 from portal.web.office.receive_form import (
     Received,
     ReceiveForm,
@@ -38,10 +37,8 @@ from portal.web.paying import (
     answer,
     answer_on_return,
     answer_to_whoever_waits,
-    attempt_card,
-    attempt_moment,
-    attempt_reference,
     fields_wrong,
+    still_checking,
     tell_on_next_page,
 )
 from portal.web.paying import refused as say_no
@@ -56,6 +53,7 @@ class DeskTill(Till):
 
     room = "receive"
     bank_page = "office/receive/bank.html"
+    checking_page = "office/receive/checking.html"
 
     def paid_url(self, number: str, receipt_number: str) -> str:
         return url_for("receive.received", number=number, receipt=receipt_number)
@@ -227,15 +225,7 @@ def status(number: str, attempt: UUID) -> ResponseReturnValue:
         return _told(number, *TILL.declined(found.reason), again=True)
     if found.state == State.REQUIRES_ACTION:
         return redirect(TILL.form_url(number), 303)
-    html = render_template(
-        "office/receive/checking.html",
-        attempt=found,
-        sum=large(found.amount_cents, found.currency),
-        card=attempt_card(found),
-        sent=attempt_moment(found),
-        reference=attempt_reference(found),
-    )
-    return allow_gateway_scripts(Response(html))
+    return still_checking(TILL, found)
 
 
 @bp.get("/<number>/received/<receipt>")
