@@ -12,11 +12,6 @@ from tests.web.conftest import Site, Visitor, words
 LOG, VIEWS = "/office/settings/audit", "/office/settings/audit/views"
 
 
-@pytest.fixture
-def marc(site: Site) -> Visitor:
-    return site.visitor("marc@example.com")
-
-
 def write(site: Site, count: int, subject: str = "thing", **words: object) -> None:
     def work(session: Session) -> None:
         for turn in range(count):

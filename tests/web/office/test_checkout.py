@@ -18,11 +18,6 @@ from tests.web.conftest import Site, Visitor, words
 DAY = date(2026, 11, 24)
 
 
-@pytest.fixture
-def dana(site: Site) -> Visitor:
-    return site.visitor("dana@example.com")
-
-
 def booked(site: Site, minute: int = 540) -> Appointment:
     """A massage of Maya's at 9."""
     cast = site.cast

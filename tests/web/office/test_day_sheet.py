@@ -23,11 +23,6 @@ from tests.web.conftest import Site, Visitor, words
 DAY = date(2026, 11, 23)
 
 
-@pytest.fixture
-def dana(site: Site) -> Visitor:
-    return site.visitor("dana@example.com")
-
-
 def _paid(session: Session, site: Site, cents: int, at: datetime, **how: Any) -> Any:
     """Money on a new invoice."""
     details: dict[str, Any] = {

@@ -70,11 +70,6 @@ def _cast(app: Flask) -> Any:
 
 
 @pytest.fixture
-def marc(site: Site) -> Visitor:
-    return site.visitor("marc@example.com")
-
-
-@pytest.fixture
 def keys(sandbox: Sandbox) -> Account:
     return sandbox.default_account
 

@@ -21,11 +21,6 @@ WEEK = f"/office/schedule?day={DAY}"
 GARBAGE = ("", "x", "-1", "99999999999999999999", "\0", "0", "2026-13-45", "9" * 400, "é", "1e3", "٣", "' OR 1=1 --")
 
 
-@pytest.fixture
-def dana(site: Site) -> Visitor:
-    return site.visitor("dana@example.com")
-
-
 def fields(site: Site, **changes: object) -> dict[str, str]:
     """The booking form, filled in: a massage of Maya's at nine."""
     service = site.change(lambda session: make_service(session).id)

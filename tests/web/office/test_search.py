@@ -19,11 +19,6 @@ from tests.makers import make_invoice, make_patient, make_payment
 from tests.web.conftest import Site, Visitor, words
 
 
-@pytest.fixture
-def dana(site: Site) -> Visitor:
-    return site.visitor("dana@example.com")
-
-
 @pytest.mark.promise("O12")
 def test_the_search_shows_this_month_and_adds_all_of_it_up(site: Site, dana: Visitor) -> None:
     def clinic(session: Session) -> None:

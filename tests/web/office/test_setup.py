@@ -34,11 +34,6 @@ PAGES = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def marc(site: Site) -> Visitor:
-    return site.visitor("marc@example.com")
-
-
 def rows(site: Site, table: type[Any]) -> list[Any]:
     return list(site.change(lambda session: session.scalars(select(table).order_by(table.id)).all()))
 

@@ -19,11 +19,6 @@ from tests.web.conftest import Site, Visitor, words
 STAFF = "/office/settings/staff"
 
 
-@pytest.fixture
-def marc(site: Site) -> Visitor:
-    return site.visitor("marc@example.com")
-
-
 def audit_of(site: Site, start: str) -> list[tuple[str, str, str, str]]:
     found = site.change(lambda s: s.scalars(select(AuditEntry).order_by(AuditEntry.id)).all())
     return [(e.action, e.subject, e.before, e.after) for e in found if e.action.startswith(start)]
