@@ -64,7 +64,7 @@ document.addEventListener("keydown", (event) => {
   if (menu) { menu.open = false; menu.querySelector("summary").focus(); }
 });
 
-// --- the focus goes back to the button that was pressed, or to the news where it is gone ---
+// --- the focus goes back to the button that was pressed; where it is gone, to the #place in the address or the news ---
 const KEPT = "focus";
 const keyOf = (form, button) => `${form.getAttribute("action")} ${button?.name || ""} ${button?.value || ""}`;
 document.addEventListener("submit", (event) => {
@@ -79,8 +79,10 @@ if (kept && !document.querySelector("[autofocus]")) {
   const same = path === location.pathname && buttons.find((button) => keyOf(button.form, button) === key);
   const news = document.querySelector(".note[role=status]");
   if (news) news.tabIndex = -1;
+  const place = document.getElementById(location.hash.slice(1));
+  const next = place?.matches("a, button, [tabindex]") ? place : news;
   // Not before the browser has gone to the #place in the address, which takes the focus away.
-  addEventListener("load", () => setTimeout(() => (same || news)?.focus()));
+  addEventListener("load", () => setTimeout(() => (same || next)?.focus()));
 }
 
 // --- a week wider than the screen opens at today; an address with a #place says itself where to look ---
