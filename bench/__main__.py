@@ -50,6 +50,7 @@ GOALS = {
     "sql_invoice_list": Goal(4, "statements"),
     "sql_invoice_page": Goal(4, "statements"),
     "sql_pay_page": Goal(4, "statements"),
+    "sql_pay_link_page": Goal(4, "statements, with opening the link"),
     "sql_schedule_week": Goal(6, "statements"),
     "first_view_gz_bytes": Goal(10_240, "bytes"),
     "own_script_gz_bytes": Goal(4_096, "bytes"),

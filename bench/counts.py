@@ -20,8 +20,11 @@ from bench.searches import STAFF, search_paths
 from portal import create_app
 from portal.clinic import Practitioner
 from portal.clock import now
+from portal.invoices.books import locked_invoice
 from portal.parts import Parts
+from portal.paylinks import MAIL, make_link
 from portal.people import SignIn
+from portal.settings import read_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -53,13 +56,7 @@ def count_sql(clinic: Clinic) -> dict[str, float]:
     app = create_app(clinic.config)
     client = _client(app)
     parts: Parts = app.extensions["portal"]
-    with parts.database.read() as connection:
-        number = connection.scalar(
-            text(
-                "SELECT i.number FROM invoices i JOIN users u ON u.patient_id = i.patient_id "
-                "WHERE u.email = 'maya@example.com' AND i.balance_cents > 50 ORDER BY i.id LIMIT 1"
-            )
-        )
+    _id, number = _payable(parts)
     counted = {}
     for name, path in (
         ("sql_invoice_list", "/invoices"),
@@ -71,7 +68,39 @@ def count_sql(clinic: Clinic) -> dict[str, float]:
             answer = client.get(path)
         assert answer.status_code == 200, f"{path}: {answer.status_code}"
         counted[name] = float(len(seen))
+    counted["sql_pay_link_page"] = _from_a_mail_to_its_page(app)
     return counted | {"sql_invoice_search": _most_of_a_search(app, clinic)}
+
+
+def _payable(parts: Parts) -> tuple[int, str]:
+    """The id and number of an invoice of Maya's that can be paid."""
+    with parts.database.read() as connection:
+        row = connection.execute(
+            text(
+                "SELECT i.id, i.number FROM invoices i JOIN users u ON u.patient_id = i.patient_id "
+                "WHERE u.email = 'maya@example.com' AND i.balance_cents > 50 ORDER BY i.id LIMIT 1"
+            )
+        ).one()
+    return int(row.id), str(row.number)
+
+
+def _new_link(parts: Parts) -> str:
+    """The address of a new pay link, as a mail has it."""
+    invoice_id, _number = _payable(parts)
+    with parts.database.transaction() as session:
+        invoice = locked_invoice(session, invoice_id)
+        return f"/pay/{make_link(session, parts.vault, read_settings(session), invoice, MAIL, by=None).token}"
+
+
+def _from_a_mail_to_its_page(app: Flask) -> float:
+    """The statements of opening a pay link and of the page that it leads to, together."""
+    parts: Parts = app.extensions["portal"]
+    link, client = _new_link(parts), app.test_client()
+    client.get(link, follow_redirects=True)
+    with statements_of(parts.database.engine) as seen:
+        answer = client.get(link, follow_redirects=True)
+    assert answer.status_code == 200 and b"Why so little detail?" in answer.data, answer.status_code
+    return float(len(seen))
 
 
 def _most_of_a_search(app: Flask, clinic: Clinic) -> float:
@@ -114,13 +143,14 @@ def count_bytes(clinic: Clinic) -> dict[str, float]:
     app = create_app(clinic.config)
     client = _client(app)
     first_views = [_first_view(app.test_client(), "/login"), _first_view(client, "/invoices")]
+    first_views.append(_first_view(app.test_client(), _new_link(app.extensions["portal"])))
     scripts = _zipped((ROOT / "static" / "js" / "pay.js").read_bytes())
     assert b"<script" not in client.get("/invoices").data
     return {"first_view_gz_bytes": float(max(first_views)), "own_script_gz_bytes": float(scripts)}
 
 
 def _first_view(client: FlaskClient, path: str) -> int:
-    html = client.get(path).data
+    html = client.get(path, follow_redirects=True).data
     sheets = re.findall(rb'<link rel="stylesheet" href="([^"]+)"', html)
     return _zipped(html) + sum(_zipped(client.get(sheet.decode()).data) for sheet in sheets)
 

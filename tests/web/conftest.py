@@ -48,7 +48,7 @@ class Visitor(FlaskClient):
 
     def open(self, *args: Any, **kwargs: Any) -> TestResponse:
         response = super().open(*args, **kwargs)
-        has_page = response.request.method != "HEAD" and response.status_code not in range(300, 400)
+        has_page = response.request.method not in ("HEAD", "OPTIONS") and response.status_code not in range(300, 400)
         if response.mimetype == "text/html" and has_page:
             check_page(response.text, response.request.path)
         return response
