@@ -33,6 +33,7 @@ def create_app(config: "Config | None" = None, *, connect: "Callable[[str], Gate
         assets,
         auth,
         cards,
+        demo_mails,
         errors,
         headers,
         health,
@@ -95,6 +96,7 @@ def create_app(config: "Config | None" = None, *, connect: "Callable[[str], Gate
     ):
         app.register_blueprint(module.bp)
     office.init(app)
+    demo_mails.init(app, config)
     app.register_blueprint(mail_choices.from_mails)
     for posted_from_outside in (hooks.bp, mail_choices.from_mails):
         csrf.exempt(posted_from_outside)

@@ -4,7 +4,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from flask.cli import FlaskGroup, ScriptInfo
@@ -15,6 +15,9 @@ from portal import logs
 from portal.config import BadConfiguration, from_environment
 from portal.errors import Refusal
 from portal.parts import parts
+
+if TYPE_CHECKING:
+    from portal.outbox import Waiting
 
 
 def make_app() -> Any:
@@ -404,6 +407,7 @@ def check(as_json: bool) -> None:
     does not."""
     from portal.audit import chain_end
     from portal.invariants import broken_invariants
+    from portal.outbox import waiting_mail
 
     findings = broken_invariants(parts().database)
     if as_json:
@@ -414,10 +418,19 @@ def check(as_json: bool) -> None:
             click.echo(f"{found.rule}: {found.what}" + (f" ({ids})" if ids else ""))
         with parts().database.read() as connection:
             chain = chain_end(connection)
+            mail = waiting_mail(connection)
         click.echo(f"Audit log: {chain.length} entries are chained, {chain.waiting} wait for the worker.")
+        click.echo(_how_mail_stands(mail))
         click.echo("Everything holds." if not findings else f"Not holding: {len(findings)}.")
     if findings:
         sys.exit(1)
+
+
+def _how_mail_stands(mail: "Waiting") -> str:
+    """What waits or was given up is no broken rule: it is told, and does not change the exit code."""
+    since = f" since {mail.oldest:%Y-%m-%d %H:%M} UTC" if mail.oldest else ""
+    failed = f"{mail.failed_lately} failed in the last 7 days"
+    return f"Email: {mail.count} waiting{since}, {failed}."
 
 
 @portal.command(with_appcontext=False)

@@ -235,7 +235,7 @@ class _Servers:
             "",
             f"The portal is at      http://127.0.0.1:{self.port}/",
             f"The sandbox shows     http://127.0.0.1:{self.sandbox_port}/   (stands in for Stripe; no real money)",
-            f"Mails are written to  {self.home / 'mail'}",
+            f"Mails are shown at    http://127.0.0.1:{self.port}/demo/mails   (none is sent to anybody)",
             "",
             f"Sign-ins, password for all: {PASSWORD}",
             *(f"  {email:<24} {who}" for email, who in sign_ins),

@@ -188,6 +188,7 @@ def test_demo_data_is_made_once_and_passes_the_check(run: Run) -> None:
     check = run("check")
     assert check.stdout.endswith("\nEverything holds.\n"), check.stdout
     assert re.match(r"Audit log: \d+ entries are chained, \d+ wait for the worker\.\n", check.stdout)
+    assert re.search(r"^Email: \d+ waiting( since .+ UTC)?, 0 failed in the last 7 days\.$", check.stdout, re.M)
     assert check.returncode == 0
 
 

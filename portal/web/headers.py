@@ -45,6 +45,16 @@ def allow_own_scripts() -> None:
     g.own_scripts = True
 
 
+def answer_with(policy: str, *, is_framed: bool = False) -> None:
+    """Give this answer a policy of its own. `is_framed`: a page of ours shows it in a frame."""
+    g.own_policy = (policy, is_framed)
+
+
+def framing_itself() -> str:
+    """The policy of a quiet page that shows another page of ours in a frame."""
+    return f"{_QUIET}; frame-src 'self'"
+
+
 def _origin(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
@@ -70,7 +80,12 @@ def init(app: Flask, config: Config) -> None:
 
     def finish(response: Response) -> Response:
         headers = response.headers
-        if "gateway_scripts" in g:
+        if "own_policy" in g:
+            policy, is_framed = g.own_policy
+            headers.extend([*_ALWAYS, *secure, ("Content-Security-Policy", policy), ("Cache-Control", "no-store")])
+            if is_framed:
+                headers["X-Frame-Options"] = "SAMEORIGIN"
+        elif "gateway_scripts" in g:
             headers.extend(with_scripts)
         elif "own_scripts" in g:
             headers.extend(with_own)

@@ -16,6 +16,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.e2e.conftest import VISA
+from tests.support.axe import assert_accessible
 from tests.support.browser import Pages
 
 pytestmark = pytest.mark.browser
@@ -65,7 +66,7 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.mark.promise("P2", "P3", "G2")
+@pytest.mark.promise("P2", "P3", "G2", "E3")
 def test_the_demo_shows_the_main_job_and_keeps_what_happened(new_page: Pages, tmp_path: Path) -> None:
     port = free_port()
     page = new_page()
@@ -86,6 +87,21 @@ def test_the_demo_shows_the_main_job_and_keeps_what_happened(new_page: Pages, tm
         page.get_by_role("button", name="Pay CA$").click()
         expect(page.get_by_role("heading", level=1)).to_contain_text("Receipt R-")
         receipt = page.url
+
+        assert f"http://127.0.0.1:{port}/demo/mails" in printed
+        until = time.monotonic() + 20
+        page.goto(f"http://127.0.0.1:{port}/demo/mails")
+        while not page.get_by_role("link", name=re.compile("^Receipt R-")).count() and time.monotonic() < until:
+            time.sleep(0.3)
+            page.reload()
+        assert_accessible(page)
+        page.get_by_role("link", name=re.compile("^Receipt R-")).click()
+        assert_accessible(page)
+        page.set_viewport_size({"width": 320, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320
+        page.set_viewport_size({"width": 1280, "height": 900})
+        page.frame_locator("iframe").get_by_role("link").first.click()
+        expect(page).to_have_url(receipt)  # a link of the mail opens in the whole window
 
         page.get_by_role("button", name="Sign out").click()
         page.get_by_label("Email").fill("dana@example.com")

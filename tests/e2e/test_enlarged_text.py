@@ -31,7 +31,7 @@ TOMORROW = now().date() + timedelta(1)
 
 NO_PAGES = {"health.alive", "health.ready", "static", "theme"}
 FILES = (".csv", ".xlsx", ".pdf")
-OF_MAILS = ("invitations.", "no_reminders.", "pay_links.")
+OF_MAILS = ("invitations.", "no_reminders.", "pay_links.", "demo_mails.")
 ONLY_LEAD_ON = {
     "start.door", "office.start", "sign_up.open_link", "pay.come_back", "receive.come_back",
 }  # fmt: skip
