@@ -3,6 +3,7 @@
 import logging
 import time
 from datetime import timedelta
+from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy import update
 
 from portal.clock import shifted
 from portal.outbox import LEASE, MailState, OutboxMessage, claim_letter, state_of
+from portal.post import SmtpPost
 from portal.settings import Setting
 from tests.letters.conftest import Desk
 from tests.support.mail_server import (
@@ -249,13 +251,17 @@ def test_a_name_can_not_add_a_header(desk: Desk) -> None:
     assert html is not None and "<script" not in html.get_content()
 
 
-def test_a_line_that_begins_with_a_dot_ends_no_mail(desk: Desk) -> None:
-    desk.queue(name="Maya\n.\nQUIT")
+def test_a_line_that_begins_with_a_dot_ends_no_mail() -> None:
+    message = EmailMessage()
+    message["From"], message["To"] = "frontdesk@example.com", "p0@example.com"
+    message.set_content("before\n.\nQUIT\n..two\n")
     server = MailServer()
     with serving(server) as url:
-        assert desk.deliver(url) == 1
-    body = server.mails()[0].get_body(("plain",))
-    assert body is not None and "\n.\nQUIT" in body.get_content().replace("\r", "")
+        post = SmtpPost(url, "pay.example.com")
+        post.open()
+        post.send(message)
+        post.close()
+    assert server.mails()[0].get_content().split() == ["before", ".", "QUIT", "..two"]
 
 
 @pytest.mark.parametrize(
