@@ -16,8 +16,8 @@ from portal.payments.steps import Hold
 from portal.payments.tables import PaymentAttempt
 from portal.sandbox.faults import Kind
 from tests.faults.test_lost_answers import FAULTS
+from tests.payments.desk import Desk
 from tests.payments.stage import CrashNow, Stage
-from tests.payments.test_desk import Desk
 from tests.support.at_once import at_once, names
 
 MANY = 20
