@@ -198,7 +198,11 @@ KEYS: Mapping[str, Key] = {
     "reminder_most": _days("Stop after", "How many reminders after the due date, in all", 12, "3"),
     **{
         f"email_note_{kind}": Key(
-            name, f"The clinic's own paragraph in it: {name}", "up to 500 characters", "", _text
+            f"Own paragraph: {name}",
+            f"The clinic's own paragraph in the email {name}",
+            "up to 500 characters",
+            "",
+            _text,
         )
         for kind, name in LETTERS.items()
     },

@@ -50,9 +50,9 @@ def answer_with(policy: str, *, is_framed: bool = False) -> None:
     g.own_policy = (policy, is_framed)
 
 
-def framing_itself() -> str:
-    """The policy of a quiet page that shows another page of ours in a frame."""
-    return f"{_QUIET}; frame-src 'self'"
+def framing_itself(*, own_scripts: bool = False) -> str:
+    """The policy of a page that shows another page of ours in a frame; a quiet one, or with our own scripts."""
+    return f"{_OWN_SCRIPTS if own_scripts else _QUIET}; frame-src 'self'"
 
 
 def _origin(url: str) -> str:

@@ -31,6 +31,7 @@ SETTINGS_PAGES = (
     ("SETTINGS", "settings.general", _l("General")),
     ("SETTINGS", "settings.modules", _l("Modules")),
     ("SETTINGS", "gateways.every", _l("Payment Gateways")),
+    ("SETTINGS", "emails.page", _l("Emails")),
     ("SETTINGS", "setup.locations", _l("Locations")),
     ("SETTINGS", "setup.practitioners", _l("Practitioners")),
     ("SETTINGS", "setup.services", _l("Services and prices")),

@@ -49,7 +49,8 @@ class Visitor(FlaskClient):
     def open(self, *args: Any, **kwargs: Any) -> TestResponse:
         response = super().open(*args, **kwargs)
         has_page = response.request.method not in ("HEAD", "OPTIONS") and response.status_code not in range(300, 400)
-        if response.mimetype == "text/html" and has_page:
+        is_a_mail = "style-src 'unsafe-inline'" in response.headers.get("Content-Security-Policy", "")
+        if response.mimetype == "text/html" and has_page and not is_a_mail:
             check_page(response.text, response.request.path)
         return response
 

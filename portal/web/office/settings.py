@@ -30,37 +30,41 @@ LONGEST = 2_000
 @staff_may(May.SETTINGS, fresh=True)
 def general() -> ResponseReturnValue:
     """The switches of payments and of the portal, and the clinic's own texts."""
-    return _page("general", GENERAL)
+    return form_of("general", GENERAL)
 
 
 @bp.post("")
 @staff_may(May.SETTINGS, fresh=True)
 def save_general() -> ResponseReturnValue:
     """Keep what was changed there."""
-    return _save("general", GENERAL)
+    return save("general", GENERAL, url_for("settings.general"))
 
 
 @bp.get("/modules")
 @staff_may(May.SETTINGS, fresh=True)
 def modules() -> ResponseReturnValue:
     """Which parts of the product the clinic uses."""
-    return _page("modules", MODULES)
+    return form_of("modules", MODULES)
 
 
 @bp.post("/modules")
 @staff_may(May.SETTINGS, fresh=True)
 def save_modules() -> ResponseReturnValue:
     """Keep what was changed there."""
-    return _save("modules", MODULES)
+    return save("modules", MODULES, url_for("settings.modules"))
 
 
-def _page(
+def form_of(
     name: str,
     keys: Sequence[str],
     typed: Mapping[str, str] | None = None,
     wrong: Mapping[str, object] | None = None,
+    **more: object,
 ) -> ResponseReturnValue:
-    """The form: what stands, or what somebody typed that could not be kept, each with its sentence."""
+    """A form of settings: what stands, or what somebody typed that could not be kept, each with its sentence.
+
+    `name`: its template's. `more`: what else that page shows.
+    """
     stands = {key: settings().text(key) for key in keys}
     page = render_template(
         f"office/settings/{name}.html",
@@ -69,11 +73,13 @@ def _page(
         wrong={key: str(sentence) for key, sentence in (wrong or {}).items()},
         changes=last_changes(reading(), of_settings(keys)),
         KEYS=KEYS,
+        **more,
     )
     return page, 422 if wrong else 200
 
 
-def _save(name: str, keys: Sequence[str]) -> ResponseReturnValue:
+def save(name: str, keys: Sequence[str], back: str, **more: object) -> ResponseReturnValue:
+    """Keep what was changed in that form, and go `back`; or show it again, with what can't be kept."""
     shown = {key: request.form[SHOWN + key][:LONGEST] for key in keys if SHOWN + key in request.form}
     wanted = {key: _typed(key) for key in shown}
     done_reading()
@@ -82,9 +88,9 @@ def _save(name: str, keys: Sequence[str]) -> ResponseReturnValue:
             changes = change_settings(session, shown, wanted, by=who().id)
     except SettingsNotSaved as refusal:
         changed = {key: value for key, value in wanted.items() if value.strip() != shown[key].strip()}
-        return _page(name, keys, changed, refusal.wrong)
+        return form_of(name, keys, changed, refusal.wrong, **more)
     flash(_what_changed(changes), "ok")
-    return redirect(url_for(f"settings.{name}"), 303)
+    return redirect(back, 303)
 
 
 def _typed(key: str) -> str:
@@ -98,6 +104,7 @@ def _what_changed(changes: Sequence[Change]) -> str:
     if not changes:
         return _("Nothing was changed.")
     said = [
-        _("%(name)s is now: %(value)s.", name=KEYS[one.key].name, value=value_words(one.after)) for one in changes
+        _("%(name)s is now: %(value)s.", name=KEYS[one.key].name, value=value_words(one.after).rstrip("."))
+        for one in changes
     ]
     return "\n".join([_("Saved"), *said, _("The portal follows from the next page on; no restart is needed.")])

@@ -7,7 +7,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from portal.audit import AuditEntry
-from portal.settings import KEYS, read_settings
+from portal.settings import KEYS, LETTERS, read_settings
 from tests.makers import make_gateway, make_invoice
 from tests.web.conftest import Site, Visitor, words
 
@@ -155,7 +155,8 @@ def test_plain_sql_is_followed_by_the_page_itself(site: Site) -> None:
 
 def test_every_setting_has_its_place_on_a_page(site: Site) -> None:
     marc = site.visitor("marc@example.com")
-    pages = marc.get(GENERAL).text + marc.get(MODULES).text
+    mails = [f"/office/settings/emails{kind}" for kind in ("", *(f"/{kind}" for kind in LETTERS))]
+    pages = "".join(marc.get(path).text for path in (GENERAL, MODULES, *mails))
     assert [key for key in KEYS if f'id="{key}"' not in pages] == []
 
 
