@@ -11,6 +11,7 @@ try is open, `last_error` is empty; a lease that ran out with the try still open
 
 import json
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -359,13 +360,18 @@ def _place(event_key: str) -> str:
 
 
 def seal_mail_again(session: Session, vault: Vault) -> int:
-    """Seal the words of waiting mail anew under the newest key; gives how many were."""
+    """Seal the words of waiting mail anew under the newest key; gives how many were.
+
+    A mail whose key is gone already stays as it is: it must not keep the other secrets from being sealed.
+    """
     count = 0
     for row in session.scalars(
         select(OutboxMessage).where(OutboxMessage.words_sealed.is_not(None)).with_for_update()
     ):
         assert row.words_sealed is not None
         if vault.needs_sealing_again(row.words_sealed):
-            row.words_sealed = vault.seal(vault.open(row.words_sealed, _place(row.event_key)), _place(row.event_key))
-            count += 1
+            with suppress(CannotOpen):
+                words = vault.open(row.words_sealed, _place(row.event_key))
+                row.words_sealed = vault.seal(words, _place(row.event_key))
+                count += 1
     return count

@@ -19,13 +19,15 @@ from portal.outbox import (
     claim_letter,
     may_have_gone_twice,
     put_off_due_mail,
+    seal_mail_again,
     state_of,
     wait_after,
     waiting_mail,
     why_in_words,
 )
 from portal.post import STEP_S
-from tests.letters.conftest import Desk
+from portal.vault import Vault, new_key, parse_key
+from tests.letters.conftest import KEY, Desk
 
 LATER = Mishap(Trouble.LATER, "451 4.7.1")
 GONE = Mishap(Trouble.NO_SUCH_ADDRESS, "550 5.1.1", for_good=True)
@@ -162,3 +164,13 @@ def test_a_mail_that_can_not_be_opened_lets_those_behind_it_pass(desk: Desk, tmp
     with desk.parts.database.read() as connection:
         stuck = connection.execute(select(OutboxMessage).where(OutboxMessage.sent_at.is_(None))).one()
     assert (stuck.last_error, stuck.tries, stuck.failed_at) == ("not opened", 1, None)
+
+
+def test_a_mail_whose_key_is_gone_does_not_keep_the_others_from_being_sealed_anew(desk: Desk) -> None:
+    desk.queue(2)
+    ring = Vault([parse_key(new_key()), parse_key(KEY)])
+    with desk.parts.database.transaction() as session:
+        session.execute(
+            update(OutboxMessage).where(OutboxMessage.event_key == "test:0").values(words_sealed="gone.AAAA")
+        )
+        assert seal_mail_again(session, ring) == 1
