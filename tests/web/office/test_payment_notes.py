@@ -8,7 +8,7 @@ from sqlalchemy import select
 from portal.clock import now
 from portal.payments.tables import Case, Payment, Refund
 from tests.web.conftest import Site, words
-from tests.web.office.test_payments import ALL, invoice, pays_through_stripe
+from tests.web.office.payments.conftest import ALL, invoice, pays_through_stripe
 
 CASES: list[tuple[dict[str, Any], str]] = [
     ({"kind": "overpaid"}, "Paid too much: $126.00"),
