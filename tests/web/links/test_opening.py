@@ -126,6 +126,16 @@ def test_an_expired_link_of_a_paid_invoice_says_that_it_is_paid(desk: Desk) -> N
     assert "This invoice is paid." in shown and "Send me a new link" not in shown
 
 
+def test_the_holder_of_a_link_that_was_taken_back_learns_nothing_of_what_came_after(desk: Desk) -> None:
+    link = desk.link()
+    desk.revoke(link)
+    before = desk.opened(link)[1].text
+    desk.pay_at_the_desk()
+    assert desk.opened(link)[1].text == before
+    desk.site.setting("accept_payments_in_portal", "no")
+    assert desk.opened(link)[1].text == before
+
+
 def test_the_link_works_until_its_last_moment(desk: Desk) -> None:
     link = desk.link()
     for days, status in ((29, 200), (31, 410)):
