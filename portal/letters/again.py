@@ -13,11 +13,19 @@ from portal.errors import Refusal
 from portal.invoices.books import locked_invoice
 from portal.invoices.tables import Invoice
 from portal.letters.addressing import addressee
+from portal.letters.invoices import queue_invoice
 from portal.letters.receipts import queue_receipt
 from portal.letters.requests import NoAddress, Requested, queue_request
 from portal.outbox import OutboxMessage
 from portal.parts import Parts
 from portal.payments.tables import Payment
+
+
+class InvoiceIsVoid(Refusal):
+    """A void invoice is not sent to its patient."""
+
+    title = _l("Invoice {number} is void. Nothing was sent.")
+    message = _l("There is nothing to pay on it.")
 
 
 class NoSuchMail(Refusal):
@@ -66,14 +74,34 @@ def _receipt_again(again: Again) -> Requested:
     return Requested(to.email, is_new)
 
 
-KINDS: Mapping[str, Callable[[Again], Requested]] = {"pay_request": _request_again, "receipt": _receipt_again}
+def _invoice_again(again: Again) -> Requested:
+    return _queue_invoice(again.parts, again.session, again.invoice, again.event_key, again.by)
+
+
+def _queue_invoice(parts: Parts, session: Session, invoice: Invoice, event_key: str, by: int | None) -> Requested:
+    sent = session.scalar(select(OutboxMessage.recipient).where(OutboxMessage.event_key == event_key))
+    if sent is not None:
+        return Requested(sent, is_new=False)
+    if invoice.voided_at is not None:
+        raise InvoiceIsVoid(number=invoice.number)
+    to = addressee(session, invoice.patient_id)
+    if to is None:
+        raise NoAddress
+    return Requested(to.email, queue_invoice(parts, session, invoice, by=by, event_key=event_key))
+
+
+KINDS: Mapping[str, Callable[[Again], Requested]] = {
+    "pay_request": _request_again,
+    "receipt": _receipt_again,
+    "invoice": _invoice_again,
+}
 """The kinds of mail that are sent again, each with what queues a new one."""
 
 
 def send_again(parts: Parts, invoice_id: int, mail_id: int, request_id: UUID, *, by: int | None) -> Requested:
     """Queue a fresh mail of the same kind and about the same, to the address on file now; the same press queues one.
 
-    Raises NoSuchMail, NoAddress, RequestsOff or CannotBePaidOnline.
+    Raises NoSuchMail, NoAddress, RequestsOff, CannotBePaidOnline or InvoiceIsVoid.
     """
     with parts.database.transaction() as session:
         invoice = locked_invoice(session, invoice_id)
@@ -84,11 +112,27 @@ def send_again(parts: Parts, invoice_id: int, mail_id: int, request_id: UUID, *,
             raise NoSuchMail
         sent = KINDS[former.kind](Again(parts, session, invoice, former, request_id, by))
         if sent.is_new and former.kind != "pay_request":  # a request is recorded by itself
-            record(
-                session, "mail.sent_again", f"invoice {invoice.number}", by=by,
-                after=f"{former.kind} to {sent.email}", patient_id=invoice.patient_id,
-            )  # fmt: skip
+            _record(session, invoice, former.kind, sent.email, by)
         return sent
+
+
+def email_invoice(parts: Parts, invoice_id: int, request_id: UUID, *, by: int | None) -> Requested:
+    """Queue the mail with the invoice, whether it was emailed before or not; the same press queues one.
+
+    Where the clinic sends requests to pay, it holds a pay link, which replaces the one sent before. Raises NoAddress
+    or InvoiceIsVoid.
+    """
+    with parts.database.transaction() as session:
+        invoice = locked_invoice(session, invoice_id)
+        sent = _queue_invoice(parts, session, invoice, f"invoice:{invoice.id}:again:{request_id}", by)
+        if sent.is_new:
+            _record(session, invoice, "invoice", sent.email, by)
+        return sent
+
+
+def _record(session: Session, invoice: Invoice, kind: str, email: str, by: int | None) -> None:
+    subject = f"invoice {invoice.number}"
+    record(session, "mail.asked_for", subject, by=by, after=f"{kind} to {email}", patient_id=invoice.patient_id)
 
 
 def payers_of_receipts(connection: Connection, invoice_id: int) -> Mapping[int, int | None]:

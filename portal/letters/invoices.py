@@ -16,8 +16,10 @@ from portal.people import User
 from portal.settings import read_settings
 
 
-def queue_invoice(parts: Parts, session: Session, invoice: Invoice, *, by: int | None) -> bool:
+def queue_invoice(parts: Parts, session: Session, invoice: Invoice, *, by: int | None, event_key: str = "") -> bool:
     """Queue the mail that *Email invoice to patient* asks for; False when there is nobody to write to.
+
+    `event_key`: of one that staff send later, or again.
 
     With *Email Pay Online Request* on, and where the invoice can be paid online, it holds the pay link as well: one
     mail, not two.
@@ -30,7 +32,7 @@ def queue_invoice(parts: Parts, session: Session, invoice: Invoice, *, by: int |
             session,
             parts.vault,
             "invoice",
-            f"invoice:{invoice.id}",
+            event_key or f"invoice:{invoice.id}",
             to,
             invoice,
             by=by,

@@ -66,7 +66,7 @@ document.addEventListener("keydown", (event) => {
 
 // --- the focus goes back to the button that was pressed; where it is gone, to the #place in the address or the news ---
 const KEPT = "focus";
-const keyOf = (form, button) => `${form.getAttribute("action")} ${button?.name || ""} ${button?.value || ""}`;
+const keyOf = (form, button) => `${(button || form).getAttribute("formaction") || form.getAttribute("action")} ${button?.name || ""} ${button?.value || ""}`;
 document.addEventListener("submit", (event) => {
   if (event.target.method !== "post" || event.defaultPrevented) return; // a page's own script sends it
   sessionStorage.setItem(KEPT, JSON.stringify([location.pathname, keyOf(event.target, event.submitter)]));

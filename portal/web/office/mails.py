@@ -37,10 +37,12 @@ MOST_NAMED = 5  # the next page says so many invoices with their addresses; the 
 
 @dataclass(frozen=True)
 class Ask:
-    """That a payment can be asked for by mail: where it would go (empty: nobody has an address), and the press."""
+    """What can be mailed: where it would go (empty: nobody has an address), the press, and whether that may be a
+    request to pay."""
 
     email: str
     request_id: UUID
+    can_request: bool
 
 
 def may_ask() -> bool:
@@ -49,11 +51,11 @@ def may_ask() -> bool:
 
 
 def ask_for(patient_id: int) -> Ask | None:
-    """What stands beside the button that asks for a payment; None where there is no such button."""
-    if not may_ask():
+    """What stands beside the buttons that send a mail; None for whoever may send none."""
+    if not who().may(May.RECEIVE):
         return None
     to = addressee(reading(), patient_id)
-    return Ask(to.email if to else "", uuid4())
+    return Ask(to.email if to else "", uuid4(), may_ask())
 
 
 @bp.post("/request")
@@ -72,6 +74,23 @@ def ask() -> ResponseReturnValue:
     if not (told.sent or told.not_sent):
         abort(404)
     _tell(told)
+    return _back()
+
+
+@bp.post("/email")
+@staff_may(May.RECEIVE)
+def email() -> ResponseReturnValue:
+    """Email the invoice whose button was pressed to its patient."""
+    press = typed.uuid(request.form.get("request")) or abort(400)
+    number = typed.words(request.form.get("only"), LONGEST_NUMBER)
+    head = _invoice(number)
+    done_reading()
+    try:
+        sent = again.email_invoice(parts(), head.id, press, by=who().id)
+    except Refusal as refusal:
+        flash(f"{refusal.heading}\n{refusal.text}", "warn")
+    else:
+        flash(_("Invoice %(number)s is on its way.\nIt goes to %(email)s.", number=number, email=sent.email), "ok")
     return _back()
 
 
@@ -129,7 +148,11 @@ def _again_to(head: Head, mails: Sequence[Mail]) -> Iterator[str]:
     newest_request = next((mail for mail in mails if mail.kind == "pay_request"), None)
     asks = can_send and head.balance_cents > 0 and not head.voided and not head.is_checked and may_ask()
     for mail in mails:
-        allowed = asks and mail is newest_request if mail.kind == "pay_request" else mail.kind in again.KINDS
+        allowed = mail.kind in again.KINDS
+        if mail.kind == "pay_request":
+            allowed = asks and mail is newest_request
+        elif mail.kind == "invoice":
+            allowed = not head.voided
         if not (can_send and allowed and mail.is_over):
             yield ""
             continue

@@ -31,8 +31,8 @@ def invoices() -> ResponseReturnValue:
     search = narrowed(reading(), request.args, known)
     after = read_key(request.args.get("after", ""))
     found = found_by(reading(), search)
-    asks = may_ask()
-    page = page_of(reading(), search, after, emails=asks)
+    asks, can_mail = may_ask(), who().may(May.RECEIVE)
+    page = page_of(reading(), search, after, emails=can_mail)
     return render_template(
         "office/search/list.html",
         search=search,
@@ -45,7 +45,8 @@ def invoices() -> ResponseReturnValue:
         can_void=who().may(May.CORRECT),
         can_receive=who().may(May.RECEIVE),
         asks=asks,
-        asks_any=any(row.email and row.balance_cents > 0 for row in page.rows),
+        asks_any=asks and any(row.email and row.balance_cents > 0 for row in page.rows),
+        mails_any=can_mail and any(row.email for row in page.rows),
         request_id=uuid4(),
         here=request.full_path,
     )
@@ -91,7 +92,7 @@ def invoice(number: str) -> ResponseReturnValue:
         head=head,
         paper=paper,
         story=story,
-        ask=ask_for(head.patient_id) if can_receive else None,
+        ask=None if head.voided else ask_for(head.patient_id),
         mails=sent_about(head),
         links=links_of(reading(), head.id),
         code=pay_code(head.id, head.gateway_mode, is_open=can_receive),

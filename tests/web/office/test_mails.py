@@ -12,6 +12,7 @@ from werkzeug.test import TestResponse
 from portal.clock import now
 from portal.invoices.books import void_invoice
 from portal.invoices.tables import Invoice
+from portal.letters.again import email_invoice
 from portal.letters.receipts import queue_receipt
 from portal.outbox import OutboxMessage
 from portal.paylinks import PayLink, paper_token
@@ -293,6 +294,38 @@ def test_a_patients_file_lists_the_mails_about_them(site: Site, dana: Visitor) -
     for garbage in ("0", "x", "9" * 40, "%00"):
         assert dana.get(f"{path}?before={garbage}").status_code == 200
     assert site.visitor("liam@example.com").get(path).status_code == 403
+
+
+@pytest.mark.promise("O12", "E4")
+def test_an_invoice_is_emailed_from_its_page_and_from_the_search(site: Site, dana: Visitor) -> None:
+    invoice = invoice_of(site, site.cast.maya)
+    site.setting("email_pay_online_request", "no")
+    request = str(uuid4())
+    for page in (SEARCH, SEARCH, f"{SEARCH}/{invoice.number}"):
+        shown = dana.get(page)
+        assert 'formaction="/office/invoices/email"' in shown.text and "maya@example.com" in shown.text
+        data = {"csrf_token": field(shown, "csrf_token"), "back": page, "request": request, "only": invoice.number}
+        answer = dana.post(f"{SEARCH}/email", data=data, follow_redirects=True)
+        assert answer.request.path == page
+        assert f"Invoice {invoice.number} is on its way. It goes to maya@example.com." in words(answer)
+    (mail,) = mails(site, "invoice")
+    assert (mail.recipient, mail.queued_by) == ("maya@example.com", site.cast.clerk.id)
+    mail_of(site, sent_at=now())
+    assert "Send again Invoice, to maya@example.com" in words(dana.get(f"{SEARCH}/{invoice.number}"))
+    assert "It is on its way again." in words(send_again(dana, invoice.number, mail.id))
+    assert len(mails(site, "invoice")) == 2
+    site.change(lambda session: void_invoice(session, invoice.id, "twice"))
+    said = words(send_again(dana, invoice.number, mail.id))
+    assert f"Invoice {invoice.number} is void. Nothing was sent." in said and "Email invoice" not in said
+    assert len(mails(site, "invoice")) == 2
+
+
+def test_an_invoice_that_is_emailed_twice_by_one_press_keeps_its_link(site: Site, dana: Visitor) -> None:
+    invoice = invoice_of(site, site.cast.maya)
+    request = uuid4()
+    for _ in range(2):
+        email_invoice(site.parts, invoice.id, request, by=None)
+    assert [link.replaced_at for link in links(site)] == [None]
 
 
 # --- pay links and QR codes -----------------------------------------------------------------------------------------
