@@ -4,6 +4,7 @@ Every statement is built once, asks for columns only, and names the payer's own 
 way to get a row that isn't theirs.
 """
 
+from portal.invoices.reading.head import Head, invoice_for, invoice_for_staff
 from portal.invoices.reading.lists import (
     PAGE,
     Key,
@@ -15,7 +16,7 @@ from portal.invoices.reading.lists import (
     read_key,
     totals,
 )  # fmt: skip
-from portal.invoices.reading.paper import Head, Paper, Receipt, invoice_for, invoice_for_staff, paper_for, receipt_for
+from portal.invoices.reading.paper import Paper, Receipt, paper_for, receipt_for
 from portal.invoices.reading.payers import Payee, Payer
 from portal.invoices.reading.words import (
     BOUND,

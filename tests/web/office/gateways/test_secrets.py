@@ -10,17 +10,7 @@ from portal.db import Base
 from portal.sandbox import Sandbox
 from portal.sandbox.accounts import Account
 from tests.web.conftest import Site, Visitor, words
-from tests.web.office.gateways.conftest import (
-    LIST,
-    NEW,
-    add,
-    added,
-    as_it_is,
-    edit,
-    filled,
-    stored,
-    webhook_press,
-)
+from tests.web.office.gateways.conftest import LIST, NEW, add, added, as_it_is, edit, filled, stored, webhook_press
 
 
 @pytest.mark.promise("O5")

@@ -7,14 +7,7 @@ from sqlalchemy import select
 
 from portal.audit import AuditEntry
 from tests.web.conftest import Site, words
-from tests.web.office.payments.conftest import (
-    ALL,
-    invoice,
-    new_payment,
-    pays,
-    pays_through_stripe,
-    posted,
-)
+from tests.web.office.payments.conftest import ALL, invoice, new_payment, pays, pays_through_stripe, posted
 
 
 @pytest.mark.promise("O14")

@@ -7,12 +7,7 @@ from sqlalchemy import select
 
 from portal.audit import RecordView
 from tests.web.conftest import Site, words
-from tests.web.office.payments.conftest import (
-    ALL,
-    invoice,
-    pays,
-    pays_through_stripe,
-)
+from tests.web.office.payments.conftest import ALL, invoice, pays, pays_through_stripe
 
 
 def test_view_payments_shows_everything_that_was_posted(site: Site) -> None:

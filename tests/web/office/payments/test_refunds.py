@@ -16,14 +16,7 @@ from portal.refunds.by_hand import INSTEAD_OF_A_CARD
 from portal.refunds.following import GIVEN_TWICE
 from tests.makers import make_payment
 from tests.web.conftest import Site, Visitor, words
-from tests.web.office.payments.conftest import (
-    ALL,
-    invoice,
-    pays,
-    pays_through_stripe,
-    posted,
-    request_id,
-)
+from tests.web.office.payments.conftest import ALL, invoice, pays, pays_through_stripe, posted, request_id
 
 # --- refunds over the counter ---------------------------------------------------------------------------------------
 
