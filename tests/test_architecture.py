@@ -101,6 +101,15 @@ def test_the_adapter_is_known_to_the_edges_alone() -> None:
     assert users <= {"portal/__init__.py", "portal/web/hooks.py"}
 
 
+def test_what_stripes_objects_look_like_is_known_to_the_adapter_alone() -> None:
+    users = {
+        str(path.relative_to(ROOT))
+        for _, path in _modules()
+        if any(i.startswith("portal.gateway.answers") for i in _imports(path))
+    }
+    assert users == {"portal/gateway/stripe.py"}
+
+
 def test_the_product_does_not_know_its_sandbox() -> None:
     users = {
         str(path.relative_to(ROOT))

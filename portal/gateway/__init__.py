@@ -1,7 +1,7 @@
 """The port: what the product asks of a payment gateway, in the product's own words.
 
-One adapter knows the vendor (`gateway/stripe.py`). It answers with these value objects and raises these exceptions,
-and nothing else of the vendor's comes through.
+One adapter knows the vendor (`gateway/stripe.py`, with `answers.py`). It answers with these value objects and raises
+these exceptions, and nothing else of the vendor's comes through.
 """
 
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The Stripe adapter: the only file that imports `stripe`.
+"""The Stripe adapter: the only file that imports `stripe`. (`answers.py` says what Stripe's objects mean.)
 
 It turns a lost connection into OutcomeUnknown, a bad key into KeyRefused, and a declined confirmation into the Intent
 as it then stands. Nothing is relied on that Stripe does not document: an answer may leave out what we asked to have
@@ -20,12 +20,9 @@ import stripe
 from portal.gateway import (
     BadSignature,
     CardLook,
-    Charge,
     ChargeStanding,
-    Decline,
     Gateway,
     GatewayBusy,
-    GatewayDispute,
     GatewayError,
     GatewayEvent,
     GatewayRefund,
@@ -44,6 +41,7 @@ from portal.gateway import (
     WebhookEndpoint,
     facts,
 )
+from portal.gateway.answers import card_from, charge_from, dispute_from, intent_from, plain, refund_from
 
 API_VERSION = facts.API_VERSION
 CONNECT_TIMEOUT_S = 5
@@ -86,22 +84,22 @@ class StripeGateway:
 
     def look_at_token(self, token_id: str) -> Token:
         with _translated():
-            raw = _plain(self._stripe.confirmation_tokens.retrieve(token_id))
+            raw = plain(self._stripe.confirmation_tokens.retrieve(token_id))
             return Token(
-                card=_card(raw.get("payment_method_preview")) or CardLook(type="unknown"),
+                card=card_from(raw.get("payment_method_preview")) or CardLook(type="unknown"),
                 saves_card=raw.get("setup_future_usage") is not None,
             )
 
     def look_at_method(self, method_id: str) -> CardLook:
         with _translated():
-            return _card(_plain(self._stripe.payment_methods.retrieve(method_id))) or CardLook(type="unknown")
+            return card_from(plain(self._stripe.payment_methods.retrieve(method_id))) or CardLook(type="unknown")
 
     def create_customer(self, payer_ref: str, key: str) -> str:
         with _translated():
             customer = self._stripe.customers.create(
                 {"metadata": {"payer": payer_ref}}, options={"idempotency_key": key}
             )
-            return str(_plain(customer)["id"])
+            return str(plain(customer)["id"])
 
     def create_intent(self, order: IntentOrder, key: str) -> Intent:
         params: dict[str, Any] = {
@@ -116,7 +114,9 @@ class StripeGateway:
         if order.save_card:
             params["setup_future_usage"] = "off_session"
         with _translated():
-            return _intent(self._stripe.payment_intents.create(cast(Any, params), options={"idempotency_key": key}))
+            return intent_from(
+                self._stripe.payment_intents.create(cast(Any, params), options={"idempotency_key": key})
+            )
 
     def change_intent(self, intent_id: str, customer: str | None, save_card: bool) -> Intent:
         # An empty string is how Stripe's API unsets a field.
@@ -124,7 +124,7 @@ class StripeGateway:
         if customer:
             params["customer"] = customer
         with _translated():
-            return _intent(self._stripe.payment_intents.update(intent_id, cast(Any, params)))
+            return intent_from(self._stripe.payment_intents.update(intent_id, cast(Any, params)))
 
     def confirm(self, intent_id: str, means: Means, key: str) -> Intent:
         params: dict[str, Any] = {"return_url": means.return_url, "expand": EXPAND}
@@ -139,7 +139,7 @@ class StripeGateway:
                 params["use_stripe_sdk"] = True
         answer: dict[str, Any] | None = None
         with suppress(_CardSaidNo), _translated():
-            answer = _plain(
+            answer = plain(
                 self._stripe.payment_intents.confirm(intent_id, cast(Any, params), options={"idempotency_key": key})
             )
         try:
@@ -151,13 +151,13 @@ class StripeGateway:
 
     def fetch(self, intent_id: str) -> Intent:
         with _translated():
-            answer = _plain(self._stripe.payment_intents.retrieve(intent_id, {"expand": EXPAND}))
+            answer = plain(self._stripe.payment_intents.retrieve(intent_id, {"expand": EXPAND}))
         return self._with_charge(answer)
 
     def cancel(self, intent_id: str) -> Intent:
         # No key of ours: under one key a failure of the gateway's own would be repeated to us for a day.
         with _translated():
-            return _intent(self._stripe.payment_intents.cancel(intent_id, {"cancellation_reason": "abandoned"}))
+            return intent_from(self._stripe.payment_intents.cancel(intent_id, {"cancellation_reason": "abandoned"}))
 
     def forget_card(self, method_id: str) -> None:
         with _translated():
@@ -170,13 +170,13 @@ class StripeGateway:
             "metadata": {"refund": order.reference},
         }
         with _translated():
-            return _refund(self._stripe.refunds.create(cast(Any, params), options={"idempotency_key": key}))
+            return refund_from(self._stripe.refunds.create(cast(Any, params), options={"idempotency_key": key}))
 
     def look_at_charge(self, charge_id: str) -> ChargeStanding:
         with _translated():
-            raw = _plain(self._stripe.charges.retrieve(charge_id))
+            raw = plain(self._stripe.charges.retrieve(charge_id))
             of_charge: Any = {"charge": charge_id, "limit": 100}
-            refunds = [_refund(each) for each in self._stripe.refunds.list(of_charge).auto_paging_iter()]
+            refunds = [refund_from(each) for each in self._stripe.refunds.list(of_charge).auto_paging_iter()]
             disputes = self._stripe.disputes.list(of_charge).auto_paging_iter() if raw.get("disputed") else ()
             return ChargeStanding(
                 id=raw["id"],
@@ -184,7 +184,7 @@ class StripeGateway:
                 currency=raw["currency"].upper(),
                 live=bool(raw.get("livemode")),
                 refunds=tuple(refunds[::-1]),
-                disputes=tuple(_dispute(each) for each in disputes),
+                disputes=tuple(dispute_from(each) for each in disputes),
             )
 
     # --- its keys, and its webhook ---
@@ -192,7 +192,7 @@ class StripeGateway:
     def account(self) -> str:
         try:
             with _translated():
-                return str(_plain(self._stripe.accounts.retrieve_current())["id"])
+                return str(plain(self._stripe.accounts.retrieve_current())["id"])
         except PermissionMissing as error:
             # Some accounts offer restricted keys no permission for this. Stripe's refusal names the account, though.
             named = re.search(r"'(acct_\w+)'", str(error.__cause__))
@@ -205,7 +205,7 @@ class StripeGateway:
         if self._is_restricted:
             self._check_permissions()
         with _lacking(facts.SETUP_INTENTS), _translated():
-            intent = _plain(self._stripe.setup_intents.create({"allowed_payment_method_types": ["card"]}))
+            intent = plain(self._stripe.setup_intents.create({"allowed_payment_method_types": ["card"]}))
         try:
             self._look_with(token, intent["id"], intent["client_secret"])
         finally:
@@ -251,12 +251,12 @@ class StripeGateway:
             "metadata": {"made_for": note},
         }
         with _lacking(facts.WEBHOOK_ENDPOINTS), _translated():
-            made = _plain(self._stripe.webhook_endpoints.create(cast(Any, params), options={"idempotency_key": key}))
+            made = plain(self._stripe.webhook_endpoints.create(cast(Any, params), options={"idempotency_key": key}))
             return WebhookEndpoint(made["id"], made["secret"])
 
     def drop_webhooks(self, url: str, note: str, but: str) -> int:
         with _translated():
-            listed = _plain(self._stripe.webhook_endpoints.list({"limit": 100}))["data"]
+            listed = plain(self._stripe.webhook_endpoints.list({"limit": 100}))["data"]
             stale = [
                 one["id"]
                 for one in listed
@@ -269,11 +269,11 @@ class StripeGateway:
     def _with_charge(self, raw: dict[str, Any]) -> Intent:
         """Where the answer names the charge by its id alone, fetch it: what is posted is what the charge says."""
         with _translated():
-            intent = _intent(raw)
+            intent = intent_from(raw)
             charge_id = raw.get("latest_charge")
             if intent.status != "succeeded" or not isinstance(charge_id, str):
                 return intent
-            return replace(intent, charge=_charge(_plain(self._stripe.charges.retrieve(charge_id))))
+            return replace(intent, charge=charge_from(plain(self._stripe.charges.retrieve(charge_id))))
 
 
 # --- errors ---------------------------------------------------------------------------------------------------------
@@ -331,110 +331,6 @@ def _lacking(permission: facts.Permission) -> Iterator[None]:
     except PermissionMissing as error:
         told = f"{permission} ({error.permission})" if error.permission else str(permission)
         raise PermissionMissing(error.code, told) from error
-
-
-# --- Stripe's objects in our words ----------------------------------------------------------------------------------
-
-
-def _plain(thing: Any) -> dict[str, Any]:
-    return thing if isinstance(thing, dict) else cast(dict[str, Any], thing.to_dict())
-
-
-def _intent(thing: Any) -> Intent:
-    raw = _plain(thing)
-    error = raw.get("last_payment_error")
-    charge = raw.get("latest_charge")
-    method = raw.get("payment_method")
-    action = raw.get("next_action") or {}
-    return Intent(
-        id=raw["id"],
-        status=raw["status"],
-        amount_cents=raw["amount"],
-        received_cents=raw.get("amount_received") or 0,
-        currency=raw["currency"].upper(),
-        live=bool(raw.get("livemode")),
-        metadata={str(k): str(v) for k, v in (raw.get("metadata") or {}).items()},
-        client_secret=raw.get("client_secret"),
-        charge=_charge(_plain(charge)) if charge and not isinstance(charge, str) else None,
-        decline=Decline(error.get("code") or "unknown", error.get("decline_code")) if error else None,
-        method_id=method if isinstance(method, str) or method is None else _plain(method)["id"],
-        redirect_url=(action.get("redirect_to_url") or {}).get("url"),
-    )
-
-
-def _charge(raw: dict[str, Any]) -> Charge:
-    return Charge(
-        id=raw["id"],
-        amount_cents=raw.get("amount_captured") or raw["amount"],
-        currency=raw["currency"].upper(),
-        card=_card(raw.get("payment_method_details")),
-        created_at=datetime.fromtimestamp(raw["created"], UTC),
-    )
-
-
-_REFUND_STATES = {"requires_action": "pending", "pending": "pending", "succeeded": "succeeded", "failed": "failed",
-                  "canceled": "canceled"}  # fmt: skip
-
-
-def _refund(thing: Any) -> GatewayRefund:
-    raw = _plain(thing)
-    return GatewayRefund(
-        id=raw["id"],
-        charge_id=_id_of(raw["charge"]),
-        amount_cents=raw["amount"],
-        state=_REFUND_STATES[raw["status"]],
-        created_at=datetime.fromtimestamp(raw["created"], UTC),
-        reference=(raw.get("metadata") or {}).get("refund"),
-        failure=raw.get("failure_reason"),
-    )
-
-
-_DISPUTE_STAGES = {
-    "warning_needs_response": "inquiry", "warning_under_review": "inquiry", "warning_closed": "won",
-    "needs_response": "open", "under_review": "open", "won": "won", "prevented": "won", "lost": "lost",
-}  # fmt: skip
-
-
-def _dispute(thing: Any) -> GatewayDispute:
-    """A dispute, with what it holds back by its balance transactions (an inquiry has none).
-
-    They are in the account's own currency. Where that is not the charge's, they say only whether money is held back.
-    """
-    raw = _plain(thing)
-    entries = [_plain(each) for each in raw.get("balance_transactions") or []]
-    taken = -sum(entry["amount"] for entry in entries)
-    if any(entry["currency"] != raw["currency"] for entry in entries):
-        taken = raw["amount"] if taken > 0 else 0
-    return GatewayDispute(
-        id=raw["id"],
-        stage=_DISPUTE_STAGES[raw["status"]],
-        amount_cents=raw["amount"],
-        withdrawn_cents=max(taken, 0),
-        reason=str(raw.get("reason") or ""),
-        entries=tuple(each["id"] for each in sorted(entries, key=lambda each: each["created"], reverse=True)),
-    )
-
-
-def _id_of(thing: Any) -> str:
-    return thing if isinstance(thing, str) else str(_plain(thing)["id"])
-
-
-def _card(raw: dict[str, Any] | None) -> CardLook | None:
-    """The card in a payment method, a token's preview or a charge's details; they agree on these fields."""
-    if not raw:
-        return None
-    card = raw.get("card") or {}
-    customer = raw.get("customer")
-    return CardLook(
-        type=raw.get("type") or "unknown",
-        brand=card.get("brand"),
-        funding=card.get("funding"),
-        last4=card.get("last4"),
-        exp_month=card.get("exp_month"),
-        exp_year=card.get("exp_year"),
-        wallet=(card.get("wallet") or {}).get("type"),
-        customer=customer if isinstance(customer, str) or customer is None else _plain(customer)["id"],
-    )
 
 
 # --- webhooks -------------------------------------------------------------------------------------------------------
