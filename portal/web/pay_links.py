@@ -55,6 +55,7 @@ from portal.web.typed import uuid
 bp = Blueprint("pay_links", __name__, url_prefix="/pay")
 
 HELD_FOR_S = 4 * 3600
+MOST_HELD = 20  # cookies travel with every request, and a server takes only so many bytes of them
 
 
 @dataclass(frozen=True)
@@ -104,10 +105,11 @@ def open_link(token: str) -> ResponseReturnValue:
         limits.count(limits.UNKNOWN_LINK_BY_NETWORK, "unknown link near", limits.wider_network())
         return Response(render_template("pay/link_unknown.html"), 404)
     onward = redirect(url_for(".form", link=link), 303)
-    https = parts().config.over_https
-    onward.set_cookie(
-        _cookie_of(link), _proofs().dumps(link), max_age=HELD_FOR_S, secure=https, httponly=True, samesite="Lax"
-    )
+    how: dict[str, Any] = {"secure": parts().config.over_https, "httponly": True, "samesite": "Lax"}
+    others = [name for name in request.cookies if name.startswith(_cookie_of("")) and name != _cookie_of(link)]
+    for oldest in others[: -(MOST_HELD - 1)]:  # browsers send the oldest first (RFC 6265, 5.4)
+        onward.delete_cookie(oldest, **how)
+    onward.set_cookie(_cookie_of(link), _proofs().dumps(link), max_age=HELD_FOR_S, **how)
     return onward
 
 

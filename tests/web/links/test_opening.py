@@ -53,6 +53,15 @@ def test_over_https_the_cookie_is_bound_to_the_host(desk: Desk) -> None:
     assert "Secure" in cookie and "Path=/" in cookie and "Domain" not in cookie
 
 
+def test_a_browser_holds_the_newest_links_alone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pay_links, "MOST_HELD", 3)
+    visitor, links = desk.site.visitor(), [desk.link(desk.invoice()) for _ in range(5)]
+    for link in links:
+        assert desk.opened(link, visitor)[1].status_code == 200
+    pages = [visitor.get(f"/pay/i/{link.public_id}").status_code for link in links]
+    assert pages == [403, 403, 200, 200, 200]
+
+
 # --- what became of it ----------------------------------------------------------------------------------------------
 
 
