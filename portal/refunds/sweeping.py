@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
@@ -59,7 +60,7 @@ def _refunds_due(parts: Parts, most: int) -> list[tuple[int, Callable[[], None]]
         ).all()
         for refund in due:
             look_again_later(refund)
-        return [(one.gateway_id, lambda refund_id=one.id: find_again(parts, refund_id)) for one in due]  # type: ignore[misc]
+        return [(one.gateway_id, partial(find_again, parts, one.id)) for one in due]
 
 
 def _charges_due(parts: Parts, most: int) -> list[tuple[int, Callable[[], None]]]:
@@ -81,7 +82,7 @@ def _charges_due(parts: Parts, most: int) -> list[tuple[int, Callable[[], None]]
                 session.delete(look)
                 continue
             look.next_look_at = now() + (WITH_A_CASE if has_case else min(max(SOONEST, age / 4), LATEST))
-            looks.append((gateway_id or 0, lambda payment_id=look.payment_id: follow_charge(parts, payment_id)))  # type: ignore[misc]
+            looks.append((gateway_id or 0, partial(follow_charge, parts, look.payment_id)))
         return looks
 
 
