@@ -22,6 +22,7 @@ from portal.invoices.books import Line, TaxRate, issue_invoice, taxes_on, total_
 from portal.invoices.tables import Invoice
 from portal.letters.invoices import queue_invoice
 from portal.letters.on_paper import make_code_at_checkout
+from portal.letters.queueing import beside
 from portal.letters.requests import Requested, queue_request
 from portal.money import format_money
 from portal.parts import Parts
@@ -233,7 +234,8 @@ def _check_out(parts: Parts, session: Session, order: Order, by: int) -> Checked
     invoice = _issue(session, order, visit, bill, by)
     make_code_at_checkout(parts, session, invoice, by=by)
     if invoice.email_wanted:
-        queue_invoice(parts, session, invoice, by=by)
+        with beside(session, "invoice"):
+            queue_invoice(parts, session, invoice, by=by)
     return CheckedOut(invoice.number, is_new=True, requested=_requested(parts, session, order, invoice, by))
 
 

@@ -24,22 +24,20 @@ def queue_invoice(parts: Parts, session: Session, invoice: Invoice, *, by: int |
     With *Email Pay Online Request* on, and where the invoice can be paid online, it holds the pay link as well: one
     mail, not two.
     """
-    with beside(session, "invoice"):
-        to = addressee(session, invoice.patient_id)
-        if to is None:
-            return False
-        return queue_letter(
-            session,
-            parts.vault,
-            "invoice",
-            event_key or f"invoice:{invoice.id}",
-            to,
-            invoice,
-            by=by,
-            is_owed=invoice.balance_cents > 0,
-            **link_if_it_works(parts, session, read_settings(session), invoice, by=by),
-        )
-    return False
+    to = addressee(session, invoice.patient_id)
+    if to is None:
+        return False
+    return queue_letter(
+        session,
+        parts.vault,
+        "invoice",
+        event_key or f"invoice:{invoice.id}",
+        to,
+        invoice,
+        by=by,
+        is_owed=invoice.balance_cents > 0,
+        **link_if_it_works(parts, session, read_settings(session), invoice, by=by),
+    )
 
 
 def queue_void(parts: Parts, session: Session, invoice: Invoice, *, by: int | None) -> int:

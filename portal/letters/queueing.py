@@ -19,7 +19,10 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def beside(session: Session, kind: str) -> Iterator[None]:
-    """What queueing a mail trips over is undone and logged: it never stops the money that the mail tells of."""
+    """What queueing a mail trips over is undone and logged: it never stops the money that the mail tells of.
+
+    Not where a person has asked for this very mail: they are told.
+    """
     try:
         with session.begin_nested():
             yield

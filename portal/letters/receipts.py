@@ -47,27 +47,25 @@ def queue_receipt(
     `typed_email`: where the holder of a pay link wants it. It holds no health detail, so it may go there.
     `event_key`: of a receipt that staff (`by`) send again.
     """
-    with beside(session, "receipt"):
-        to = _payer(session, invoice, payment.payer_id, typed_email)
-        if to is None:
-            return False
-        session.refresh(invoice)  # the payment has changed what is left
-        return queue_letter(
-            session,
-            vault,
-            "receipt",
-            event_key or f"receipt:{payment.id}",
-            to,
-            invoice,
-            by=by,
-            receipt=payment.receipt_number,
-            amount=format_money(payment.amount_cents, payment.currency, full=True),
-            paid_on=full_day(local_day(payment.received_at, _zone(session, invoice))),
-            own_patient_id=invoice.patient_id if to.patient_id == invoice.patient_id and not typed_email else None,
-            card=_card(payment.brand, payment.last4),
-            is_settled=invoice.balance_cents <= 0,
-        )
-    return False
+    to = _payer(session, invoice, payment.payer_id, typed_email)
+    if to is None:
+        return False
+    session.refresh(invoice)  # the payment has changed what is left
+    return queue_letter(
+        session,
+        vault,
+        "receipt",
+        event_key or f"receipt:{payment.id}",
+        to,
+        invoice,
+        by=by,
+        receipt=payment.receipt_number,
+        amount=format_money(payment.amount_cents, payment.currency, full=True),
+        paid_on=full_day(local_day(payment.received_at, _zone(session, invoice))),
+        own_patient_id=invoice.patient_id if to.patient_id == invoice.patient_id and not typed_email else None,
+        card=_card(payment.brand, payment.last4),
+        is_settled=invoice.balance_cents <= 0,
+    )
 
 
 def attached_receipt(parts: Parts, settings: Settings, words: Mapping[str, Any]) -> bytes | None:

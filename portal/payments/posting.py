@@ -14,6 +14,7 @@ from portal.clock import now
 from portal.gateway import Charge, Intent
 from portal.invoices.books import take_receipt_numbers
 from portal.invoices.tables import Invoice
+from portal.letters.queueing import beside
 from portal.letters.receipts import queue_receipt
 from portal.money import format_money
 from portal.parts import Parts
@@ -43,7 +44,8 @@ def post(parts: Parts, session: Session, invoice: Invoice, attempt: PaymentAttem
             note_receipt(session, invoice, payment)
         _open_cases(session, invoice, payment, charge)
         _keep_card(parts, session, attempt, intent, charge)
-        queue_receipt(session, parts.vault, invoice, payment, typed_email=attempt.receipt_email)
+        with beside(session, "receipt"):
+            queue_receipt(session, parts.vault, invoice, payment, typed_email=attempt.receipt_email)
     step(session, attempt.id, State.SUCCEEDED, reason=None, needs_person=problem)
 
 
