@@ -10,11 +10,11 @@ from pathlib import Path
 from sqlalchemy import bindparam, text
 
 from portal import create_app
-from portal.accounts import hashed
 from portal.clock import now
 from portal.config import Config
 from portal.db import REVISION, Database, Utc, upgrade
 from portal.demo_data import make_demo_clinic, make_many_invoices
+from portal.passwords import hashed
 from portal.vault import Vault, parse_key
 
 BUILD = Path(__file__).resolve().parent.parent / "build" / "bench"

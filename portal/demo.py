@@ -49,7 +49,7 @@ CARDS = (
 
 def make_demo(parts: Parts, *, token: str, secret: str, webhook_secret: str, more: bool) -> DemoClinic | None:
     """Fill an empty database; None where `more` invoices are wanted and a clinic is there already."""
-    from portal.accounts import hashed
+    from portal.passwords import hashed
 
     with parts.database.read() as connection:
         if more and connection.scalar(select(Patient.id).limit(1)) is not None:

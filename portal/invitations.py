@@ -15,12 +15,13 @@ from sqlalchemy import Connection, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from portal.accounts import BadAccount, add_account, check_that_account_is_new, hashed, mail_address, password_problem
+from portal.accounts import BadAccount, add_account, check_that_account_is_new, mail_address
 from portal.audit import record
 from portal.clock import now
 from portal.errors import Refusal
 from portal.outbox import About, queue_mail
 from portal.parts import Parts
+from portal.passwords import hashed, password_problem
 from portal.people import PATIENT, ROLES, Invitation
 
 OPEN_FOR = timedelta(days=7)

@@ -31,13 +31,13 @@ from webauthn.helpers.structs import (
     UserVerificationRequirement,
 )
 
-from portal.accounts import confirm_sign_in
 from portal.audit import record
 from portal.clock import now
 from portal.config import Config
 from portal.errors import Refusal
 from portal.parts import Parts
 from portal.people import Passkey, SignIn, User
+from portal.sign_ins import confirm_sign_in
 
 CHALLENGE_BYTES = 32
 ANSWER_WITHIN = timedelta(minutes=5)

@@ -18,12 +18,12 @@ from flask_babel import lazy_gettext as _l
 from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from portal.accounts import confirm_sign_in, end_all_sign_ins
 from portal.audit import record
 from portal.clock import now
 from portal.errors import Refusal
 from portal.parts import Parts
 from portal.people import PATIENT, Passkey, RecoveryCode, User
+from portal.sign_ins import confirm_sign_in, end_all_sign_ins
 from portal.vault import Vault
 
 KEY_BYTES = 20  # RFC 4226, 4, R6 recommends 160 bits

@@ -18,13 +18,14 @@ from flask_babel import lazy_gettext as _l
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from portal.accounts import BadAccount, add_account, hashed, mail_address, password_problem
+from portal.accounts import BadAccount, add_account, mail_address
 from portal.audit import record
 from portal.clock import now
 from portal.errors import Refusal
 from portal.invitations import close_invitations
 from portal.outbox import queue_mail
 from portal.parts import Parts
+from portal.passwords import hashed, password_problem
 from portal.patients.finding import number_of
 from portal.people import LONGEST_WORD, PATIENT, WORD, Patient, PatientWord, SignUp, User, folded
 

@@ -12,11 +12,11 @@ from sqlalchemy import Connection, func, select, true
 from sqlalchemy.orm import Session
 
 from portal import second_factor
-from portal.accounts import end_all_sign_ins
 from portal.audit import record
 from portal.errors import Refusal
 from portal.people import PATIENT, STAFF_ROLES, Passkey, SignIn, User
 from portal.permissions import ADMINISTRATOR
+from portal.sign_ins import end_all_sign_ins
 
 
 class NoSuchStaff(Refusal):

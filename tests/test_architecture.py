@@ -16,6 +16,8 @@ LAYERS: list[set[str]] = [
     {"invitations", "second_factor", "sign_ups", "passkeys", "setup", "staff"},
     {
         "accounts",
+        "passwords",
+        "sign_ins",
         "checkout",
         "payments",
         "refunds",

@@ -10,10 +10,10 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 
-from portal.accounts import Person
 from portal.errors import Refusal
 from portal.invoices.reading import Payer
 from portal.permissions import May
+from portal.sign_ins import Person
 from portal.web import confirming
 from portal.web.asking import wants_json
 from portal.web.scope import person, settings

@@ -22,26 +22,13 @@ from flask_security.utils import login_user
 from flask_wtf.csrf import generate_csrf
 from wtforms import Field
 
-from portal.accounts import (
-    LANES,
-    LONGEST_PASSWORD,
-    LONGEST_SIGN_IN,
-    MEMORY_KIB,
-    PASSES,
-    RESET_WITHIN,
-    SHORTEST_PASSWORD,
-    Accounts,
-    Mails,
-    Passwords,
-    begin_sign_in,
-    end_all_sign_ins,
-    end_sign_in,
-    hashed,
-)
+from portal.accounts import RESET_WITHIN, Accounts, Mails
 from portal.audit import record
 from portal.clock import now
 from portal.parts import Parts, parts
+from portal.passwords import LANES, LONGEST_PASSWORD, MEMORY_KIB, PASSES, SHORTEST_PASSWORD, Passwords, hashed
 from portal.people import PATIENT, User
+from portal.sign_ins import LONGEST_SIGN_IN, begin_sign_in, end_all_sign_ins, end_sign_in
 from portal.web import limits
 from portal.web.access import PortalClosed, is_own_path, public
 from portal.web.scope import accounts_session, person, settings

@@ -14,9 +14,9 @@ from flask_security.utils import verify_password
 from sqlalchemy import select
 from werkzeug.datastructures import ImmutableMultiDict
 
-from portal.accounts import Person, confirm_sign_in
 from portal.parts import parts
 from portal.people import User
+from portal.sign_ins import Person, confirm_sign_in
 from portal.vault import CannotOpen
 from portal.web import limits
 from portal.web.asking import wants_json

@@ -6,11 +6,12 @@ A page reads through one connection in autocommit: each statement sees the newes
 from flask import Flask, g, session
 from sqlalchemy import Connection
 
-from portal.accounts import Person, RequestSession, find_signed_in
+from portal.accounts import RequestSession
 from portal.clock import now
 from portal.gateway.configured import PRODUCTION, TEST
 from portal.parts import parts
 from portal.settings import Settings, read_settings
+from portal.sign_ins import Person, find_signed_in
 
 REFRESH_S = 60  # a cookie's time of last use is this exact, so that it is not signed again at each request
 

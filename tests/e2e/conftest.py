@@ -19,7 +19,6 @@ from werkzeug.routing import Map
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from portal import create_app
-from portal.accounts import hashed
 from portal.config import Config
 from portal.gateway.configured import ConfiguredGateway
 from portal.gateway.stripe import StripeConnector
@@ -27,6 +26,7 @@ from portal.invariants import broken_invariants
 from portal.invoices.books import TaxRate
 from portal.invoices.tables import Invoice
 from portal.parts import Parts
+from portal.passwords import hashed
 from portal.payments.tables import Payment, PaymentAttempt
 from portal.sandbox import Sandbox
 from portal.sandbox.server import serve

@@ -8,11 +8,11 @@ from playwright.sync_api import expect
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from portal.accounts import end_all_sign_ins
 from portal.cards import CONSENT_VERSION, Consent, SavedCard, keep_card
 from portal.clock import now
 from portal.gateway import CardLook
 from portal.people import Patient
+from portal.sign_ins import end_all_sign_ins
 from tests.e2e.conftest import Person, Story
 from tests.makers import make_patient
 from tests.support.axe import assert_accessible

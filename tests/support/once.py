@@ -76,7 +76,7 @@ class Statements(MutableMapping[Any, Any]):
 
 @pytest.fixture(scope="session", autouse=True)
 def _once() -> Iterator[None]:
-    from portal import accounts, db
+    from portal import db, passwords
     from portal.web import auth
 
     with pytest.MonkeyPatch.context() as patch:
@@ -85,7 +85,7 @@ def _once() -> Iterator[None]:
         statements = {"compiled_cache": Statements()}
         patch.setattr(db, "create_engine", partial(create_engine, execution_options=statements))
         for name, value in CHEAP.items():
-            for module in (accounts, auth):
+            for module in (passwords, auth):
                 patch.setattr(module, name, value)
         yield
 

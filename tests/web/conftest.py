@@ -17,11 +17,11 @@ from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
 from portal import create_app
-from portal.accounts import hashed
 from portal.config import Config, from_environment
 from portal.gateway import Gateway
 from portal.gateway.stripe import StripeConnector
 from portal.parts import Connect, Parts
+from portal.passwords import hashed
 from portal.sandbox import Sandbox
 from portal.settings import change_setting
 from tests.makers import Cast, make_cast

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from portal import accounts
+from portal import passwords
 from portal.clock import shifted
 from portal.people import SignIn, User
 from tests.makers import make_invoice
@@ -242,9 +242,9 @@ def test_every_sign_in_leaves_one_row(site: Site) -> None:
 
 def test_a_password_costs_what_owasp_asks_for(site: Site) -> None:
     """In the other tests it is cheap; this one looks at the source as it stands."""
-    as_written = runpy.run_path(accounts.__file__)["hashed"]("any")
+    as_written = runpy.run_path(passwords.__file__)["hashed"]("any")
     assert as_written.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     options = site.app.config["SECURITY_PASSWORD_HASH_PASSLIB_OPTIONS"]
     assert [options[f"argon2__{name}"] for name in ("rounds", "memory_cost", "parallelism")] == [
-        accounts.PASSES, accounts.MEMORY_KIB, accounts.LANES,
+        passwords.PASSES, passwords.MEMORY_KIB, passwords.LANES,
     ]  # fmt: skip

@@ -8,9 +8,10 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from portal import passkeys, second_factor
-from portal.accounts import BadAccount, change_password, end_other_sign_ins, open_sign_ins
+from portal.accounts import BadAccount, change_password
 from portal.audit import record
 from portal.parts import parts
+from portal.sign_ins import end_other_sign_ins, open_sign_ins
 from portal.web.access import fresh_staff_only, staff_only, who
 from portal.web.confirming import password_error
 from portal.web.office.changes import LANGUAGE, clinic_zone
