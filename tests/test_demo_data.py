@@ -16,7 +16,7 @@ from portal.demo_data import (
     make_demo_clinic,
     make_many_invoices,
 )
-from portal.demo_data.clinic import ZONE
+from portal.demo_data.alder_lane import ZONE
 from portal.demo_data.many import BATCH
 from portal.gateway.configured import ConfiguredGateway, Credentials, keys_of
 from portal.invariants import broken_invariants

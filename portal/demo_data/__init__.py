@@ -4,7 +4,8 @@ Every name is invented and every address ends in example.com. Dates are relative
 something open and something overdue.
 """
 
-from portal.demo_data.clinic import ClinicHasPatients, DemoClinic, DemoSignIn, make_demo_clinic
+from portal.demo_data.clinic import DemoSignIn
+from portal.demo_data.making import ClinicHasPatients, DemoClinic, make_demo_clinic
 from portal.demo_data.many import NoClinicYet, make_many_invoices
 
 __all__ = ["ClinicHasPatients", "DemoClinic", "DemoSignIn", "NoClinicYet", "make_demo_clinic", "make_many_invoices"]

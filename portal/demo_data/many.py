@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from portal.clinic import Location, Practitioner, Service, ServiceTax, Tax
 from portal.clock import now
 from portal.db import Database
-from portal.demo_data.clinic import CARDS, SETTLED
+from portal.demo_data.invoices import CARDS, SETTLED
 from portal.errors import Refusal
 from portal.imports.bulk import Row, insert_rows, reserve_ids
 from portal.invoices.books import TaxAmount, TaxRate, take_invoice_numbers, take_receipt_numbers, taxes_on
