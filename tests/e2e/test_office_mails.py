@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import update
+from sqlalchemy.orm import Session
 
 from portal.clock import now
 from portal.mail import deliver_waiting_mail
@@ -133,8 +134,8 @@ def test_all_that_are_ticked_are_asked_for_with_one_press(story: Story, someone:
 
 @pytest.mark.promise("E1")
 def test_a_request_ticked_at_checkout_goes_out_with_the_invoice(story: Story, someone: Someone) -> None:
-    def visit(session: object) -> int:
-        return make_service(session).id  # type: ignore[arg-type]
+    def visit(session: Session) -> int:
+        return make_service(session).id
 
     made: list[int] = []
     story.change(lambda session: made.append(visit(session)))

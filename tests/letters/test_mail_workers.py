@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,11 @@ def waiting(desk: Desk) -> int:
     with desk.parts.database.read() as connection:
         count = select(func.count()).where(OutboxMessage.sent_at.is_(None), OutboxMessage.failed_at.is_(None))
         return connection.scalar(count) or 0
+
+
+def has_moved_on(server: MailServer, before: int, desk: Desk) -> bool:
+    """Another mail came than those before, or there is none left to come."""
+    return len(server.got) > before or not waiting(desk)
 
 
 def until(holds: Callable[[], bool], within_s: float = 60) -> None:
@@ -56,7 +62,7 @@ def test_workers_killed_at_random_moments_lose_no_mail_and_what_went_twice_is_co
         for number in range(KILLS):
             before = len(server.got)
             pid = workers.start(number * PAST_THE_LEASE)
-            until(lambda before=before: len(server.got) > before or not waiting(desk))  # type: ignore[misc]
+            until(partial(has_moved_on, server, before, desk))
             time.sleep(chance.uniform(0, 0.1))
             workers.kill(pid)
         assert waiting(desk), "it was all sent before the last one was killed"

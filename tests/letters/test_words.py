@@ -162,7 +162,7 @@ def test_a_name_breaks_out_of_no_header_no_line_and_no_tag(kind: str, name: str)
     assert len(mail.keys()) == (11 if kind == "reminder" else 9)
     assert mail["To"] == "maya@example.com"
     assert all(len(line) <= 998 for line in bytes(mail).split(b"\r\n" if b"\r\n" in bytes(mail) else b"\n"))
-    text, html = (mail.get_body((which,)).get_content() for which in ("plain", "html"))  # type: ignore[union-attr]
+    text, html = (mail.get_body((which,)).get_content() for which in ("plain", "html"))  # type: ignore[union-attr]  # it has both
     assert "<script" not in html and "<a href='https://evil" not in html
     assert not re.search("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]", str(mail["Subject"]) + text + html)
     plain = mail_of(kind, "Eve", **dict.fromkeys(clean, "Eve")).get_body(("plain",))

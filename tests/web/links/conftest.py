@@ -71,7 +71,7 @@ class Desk:
     def fields(self, page: TestResponse, card_typed: str = "visa", **changes: str) -> dict[str, str]:
         """What the form on this page sends, with a card typed."""
         found = {
-            name: re.search(rf'name="{name}" value="([^"]*)"', page.text)[1]  # type: ignore[index]
+            name: re.search(rf'name="{name}" value="([^"]*)"', page.text)[1]  # type: ignore[index]  # it is there
             for name in ("csrf_token", "attempt", "amount", "currency", "card")
         }
         token = self.sandbox.elements_token(
@@ -99,7 +99,7 @@ class Desk:
 
         self.sandbox.gate.answer = hear  # type: ignore[method-assign]  # listening in
         yield sent
-        self.sandbox.gate.answer = answer  # type: ignore[method-assign]
+        self.sandbox.gate.answer = answer  # type: ignore[method-assign]  # as it was
 
     @property
     def taken(self) -> int:

@@ -145,7 +145,7 @@ def test_a_lost_answer_says_that_we_are_checking_and_settles(desk: Desk) -> None
     checking = visitor.get(told["location"])
     assert "Please don't pay again" in words(checking) and "CA$126.00" in words(checking).replace(" ", "")
     assert visitor.get(f"/pay/i/{link.public_id}").location == told["location"]
-    token = re.search(r'name="csrf_token" value="([^"]+)"', checking.text)[1]  # type: ignore[index]
+    token = re.search(r'name="csrf_token" value="([^"]+)"', checking.text)[1]  # type: ignore[index]  # it is there
     settled = visitor.post(f"{told['location']}/settle", data={"csrf_token": token}, headers=JSON).get_json()
     assert settled["outcome"] == "paid"
     assert "Receipt R-" in words(visitor.get(settled["location"]))
@@ -191,7 +191,7 @@ def test_what_another_link_of_the_invoice_does_is_told_without_its_card(desk: De
     other, shown = desk.opened(paper)
     assert "Your bank was asking you" not in words(shown)
     where = f"/pay/i/{paper.public_id}/{attempt.id}"
-    token = re.search(r'name="csrf_token" value="([^"]+)"', shown.text)[1]  # type: ignore[index]
+    token = re.search(r'name="csrf_token" value="([^"]+)"', shown.text)[1]  # type: ignore[index]  # it is there
     answer = other.post(f"{where}/settle", data={"csrf_token": token}, headers=JSON)
     assert answer.get_json() == {"outcome": "refused", "reload": True}
     assert other.get(where).location == f"/pay/i/{paper.public_id}"
