@@ -63,10 +63,11 @@ class Printer:
             press.stdin.write(struct.pack(">I", len(body)) + body)
             press.stdin.flush()
             head = press.stdout.read(4)
-            answer = press.stdout.read(struct.unpack(">I", head)[0]) if len(head) == 4 else b""
+            length = struct.unpack(">I", head)[0] if len(head) == 4 else 0
+            answer = press.stdout.read(length)
         finally:
             alarm.cancel()
-        if not answer:
+        if not answer or len(answer) < length:  # half a page is no receipt
             raise ConnectionError("the press hung up")
         if answer[:1] != b"\1":
             log.error("a receipt could not be set: %s", answer[1:].decode())

@@ -136,6 +136,19 @@ def test_a_press_that_died_is_started_again() -> None:
     printer.stop()
 
 
+@pytest.mark.promise("P4")
+def test_half_a_page_is_none() -> None:
+    """A press that is ended while it hands its page over: what came is not given out as a receipt."""
+    dies = (
+        "import struct, sys; sys.stdin.buffer.read(4); "
+        "sys.stdout.buffer.write(struct.pack('>I', 9000) + b'\\1%PDF-1.7')"
+    )
+    printer = Printer([sys.executable, "-c", dies])
+    with pytest.raises(CannotPrint):
+        printer.printed({"title": "Receipt"})
+    printer.stop()
+
+
 def test_threads_share_one_press() -> None:
     printer = Printer([sys.executable, "-I", str(PRESS)])
     with ThreadPoolExecutor(8) as pool:
