@@ -442,7 +442,7 @@ def test_the_desk_keeps_what_a_patient_says_about_emails(site: Site, dana: Visit
     assert "Reminders" in words(dana.get(path)) and "Receipts as a PDF" not in words(dana.get(path))
     site.setting("email_receipt_pdf", "yes")
     shown = words(dana.get(path))
-    assert wants() == (True, False) and "Not agreed" in shown and "Send no reminders" in shown
+    assert wants() == (True, False) and "Not agreed" in shown and "Stop (Reminders)" in shown
     for _ in range(2):  # the same press again turns nothing around
         answer = choose(dana, maya.id, choice="receipt_pdf", on="yes")
         assert (answer.status_code, answer.location) == (303, path)
