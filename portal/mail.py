@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from portal.clock import now
 from portal.letters.receipts import attached_receipt
+from portal.letters.reminders import why_not_now
 from portal.letters.writing import one_line, write
 from portal.outbox import (
     Letter,
@@ -117,6 +118,8 @@ class _Round:
     def _mishap_of(self, letter: Letter) -> Mishap | None:
         """Send it; what went wrong, if anything did."""
         try:
+            if letter.kind == "reminder" and (held := why_not_now(self._parts, letter.id)) is not None:
+                return held
             self._post.send(_message(self._parts, self._settings, letter))
         except BadAddress:
             mishap = Mishap(Trouble.NOT_AN_ADDRESS, for_good=True)

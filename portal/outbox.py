@@ -144,6 +144,8 @@ class Trouble(StrEnum):
     MAIL_REFUSED = "mail refused"
     NOT_WRITTEN = "not written"
     NOT_OPENED = "not opened"
+    NIGHT = "night"
+    NOT_NEEDED = "not needed"
 
 
 WHY: dict[str, LazyString] = {
@@ -158,6 +160,8 @@ WHY: dict[str, LazyString] = {
     Trouble.MAIL_REFUSED: _l("The mail server refused this email."),
     Trouble.NOT_WRITTEN: _l("This email could not be written. That is a fault of the portal."),
     Trouble.NOT_OPENED: _l("This email was sealed with a key that the portal no longer has."),
+    Trouble.NIGHT: _l("It waited until it was night at the clinic. It goes out in the morning."),
+    Trouble.NOT_NEEDED: _l("When its turn came, this reminder was not owed or not wanted any more."),
 }
 
 
@@ -188,6 +192,7 @@ class MailState(StrEnum):
     TRYING_AGAIN = "trying again"
     SENT = "sent"
     FAILED = "failed"
+    DROPPED = "dropped"
 
 
 STATE_WORDS: dict[MailState, LazyString] = {
@@ -195,6 +200,7 @@ STATE_WORDS: dict[MailState, LazyString] = {
     MailState.TRYING_AGAIN: _l("Trying again"),
     MailState.SENT: _l("Sent"),
     MailState.FAILED: _l("Failed"),
+    MailState.DROPPED: _l("Not sent"),
 }
 
 
@@ -203,7 +209,7 @@ def state_of(row: Any) -> MailState:
     if row.sent_at is not None:
         return MailState.SENT
     if row.failed_at is not None:
-        return MailState.FAILED
+        return MailState.DROPPED if row.last_error == Trouble.NOT_NEEDED else MailState.FAILED
     has_failed_before = row.tries > 1 or row.last_error is not None
     return MailState.TRYING_AGAIN if has_failed_before else MailState.QUEUED
 
@@ -232,7 +238,9 @@ class Waiting:
 def waiting_mail(connection: Connection, lately: timedelta = timedelta(days=7)) -> Waiting:
     """For whoever runs the portal to watch."""
     count, oldest = connection.execute(select(func.count(), func.min(OutboxMessage.queued_at)).where(*_WAITS)).one()
-    failed = select(func.count()).where(OutboxMessage.failed_at > now() - lately)
+    failed = select(func.count()).where(
+        OutboxMessage.failed_at > now() - lately, OutboxMessage.last_error != Trouble.NOT_NEEDED
+    )
     return Waiting(count, oldest, connection.scalar(failed) or 0)
 
 

@@ -22,7 +22,13 @@ from portal.settings import LETTERS
 PAGE = 20
 MOST = 100
 
-LOOKS = {MailState.QUEUED: "new", MailState.TRYING_AGAIN: "part", MailState.SENT: "paid", MailState.FAILED: "late"}
+LOOKS = {
+    MailState.QUEUED: "new",
+    MailState.TRYING_AGAIN: "part",
+    MailState.SENT: "paid",
+    MailState.FAILED: "late",
+    MailState.DROPPED: "void",
+}
 _OTHERS = {
     "invitation": _l("Invitation to the portal"),
     "sign_up_done": _l("The account is made"),
@@ -48,7 +54,7 @@ class Mail(NamedTuple):
     @property
     def is_over(self) -> bool:
         """Whether nothing more becomes of it by itself."""
-        return self.state in (MailState.SENT, MailState.FAILED)
+        return self.state in (MailState.SENT, MailState.FAILED, MailState.DROPPED)
 
 
 class Page(NamedTuple):

@@ -22,7 +22,7 @@ from portal.letters.addressing import Addressee, addressee
 from portal.letters.choices import unsubscribe_url
 from portal.letters.queueing import queue_letter
 from portal.letters.requests import link_if_it_works
-from portal.outbox import OutboxMessage
+from portal.outbox import Mishap, OutboxMessage, Trouble
 from portal.parts import Parts
 from portal.payments.states import LIVE
 from portal.payments.tables import Case, PaymentAttempt
@@ -97,10 +97,14 @@ def queue_reminders(parts: Parts) -> int:
     return sum(
         _remind(parts, settings, one.invoice_id, plan, zone)
         for location_id, zone in zones
-        if MORNING <= now().astimezone(ZoneInfo(zone)).hour < EVENING
+        if _is_day(zone)
         for one in _open_invoices(parts, location_id, plan, zone)
         if next_reminder(one, plan, local_day(now(), zone)) is not None
     )
+
+
+def _is_day(zone: str) -> bool:
+    return MORNING <= now().astimezone(ZoneInfo(zone)).hour < EVENING
 
 
 # --- what is open, and what it has had ------------------------------------------------------------------------------
@@ -188,6 +192,24 @@ def _may_be_reminded_of(session: Session, invoice: Invoice) -> bool:
 def _wants_none(session: Session, to: Addressee, invoice: Invoice) -> bool:
     people = {to.patient_id, invoice.patient_id}
     return bool(session.scalar(select(exists().where(Patient.id.in_(people), Patient.reminders_off_at.is_not(None)))))
+
+
+def why_not_now(parts: Parts, mail_id: int) -> Mishap | None:
+    """Why a queued reminder must not go out at this moment; None: it may.
+
+    Asked before each try: while the mail server was away, the invoice may have been paid, or night fallen.
+    """
+    with parts.database.transaction() as session:
+        invoice = session.scalars(
+            select(Invoice)
+            .join(OutboxMessage, OutboxMessage.invoice_id == Invoice.id)
+            .where(OutboxMessage.id == mail_id)
+        ).one()
+        to = addressee(session, invoice.patient_id)
+        if to is None or _wants_none(session, to, invoice) or not _may_be_reminded_of(session, invoice):
+            return Mishap(Trouble.NOT_NEEDED, for_good=True)
+        zone = session.get_one(Location, invoice.location_id).timezone
+    return None if _is_day(zone) else Mishap(Trouble.NIGHT)
 
 
 def _queue(parts: Parts, session: Session, settings: Settings, invoice: Invoice, to: Addressee, which: str) -> bool:

@@ -14,8 +14,8 @@ from portal.invoices.reading import local_day
 from portal.invoices.tables import Invoice
 from portal.letters.choices import choose_reminders, unsubscribe_url, whose
 from portal.letters.reminders import Plan, Reminded, next_reminder, queue_reminders
-from portal.mail import written
-from portal.outbox import Letter, OutboxMessage, claim_letter
+from portal.mail import deliver_waiting_mail, written
+from portal.outbox import Letter, MailState, OutboxMessage, claim_letter, state_of, waiting_mail, why_in_words
 from portal.paylinks import PayLink
 from portal.payments.tables import Case
 from portal.people import Patient, PayerLink
@@ -186,6 +186,38 @@ def test_never_for_what_is_not_owed_beyond_doubt_or_not_wanted(late: Stage, why:
     assert reminders(late) == []
 
 
+def test_one_that_waited_is_not_sent_at_night_and_not_once_paid(late: Stage) -> None:
+    """The mail server was away; what was so when it was queued is asked again before it goes out."""
+    assert remind(late, 17) == 1
+
+    def deliver(hour: int, days: int = 0) -> int:
+        with shifted(at(hour, days)):
+            return deliver_waiting_mail(late.parts)
+
+    assert deliver(23) == 0
+    (mail,) = reminders(late)
+    assert (state_of(mail), mail.tries, mail.sent_at) == (MailState.TRYING_AGAIN, 1, None)
+    assert "night" in str(why_in_words(mail))
+    with late.database.transaction() as session:
+        make_payment(session, session.scalars(select(Invoice)).one())
+    assert deliver(10, 1) == 0
+    (mail,) = reminders(late)
+    assert (state_of(mail), mail.words_sealed) == (MailState.DROPPED, None)
+    assert "not owed or not wanted any more" in str(why_in_words(mail))
+    with late.database.read() as connection:
+        assert waiting_mail(connection).failed_lately == 0
+
+
+@pytest.mark.promise("E3")
+def test_one_that_waited_for_the_morning_goes_out_then(late: Stage) -> None:
+    assert remind(late, 17) == 1
+    for hour, days, sent in ((22, 0, 0), (7, 1, 0), (12, 1, 1), (13, 1, 0)):
+        with shifted(at(hour, days)):
+            assert deliver_waiting_mail(late.parts) == sent, hour
+    assert state_of(reminders(late)[0]) == MailState.SENT
+
+
+@pytest.mark.promise("E3")
 def test_a_reminder_leads_to_sign_in_where_it_can_not_be_paid_online(late: Stage) -> None:
     late.set("accept_payments_in_portal", "no")
     assert remind(late) == 1
