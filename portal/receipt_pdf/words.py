@@ -54,6 +54,8 @@ def _clinic_lines(head: Head, settings: Settings) -> list[str]:
 
 
 def _state(receipt: Receipt) -> str:
+    if receipt.went_back:
+        return str(_("%(amount)s of this payment went back later", amount=receipt.went_back))
     if receipt.in_full:
         return str(_("Paid in full"))
     if receipt.paper.head.voided:

@@ -22,7 +22,7 @@ from portal.people import Patient
 from portal.receipt_pdf import CannotPrint, printed
 from portal.receipt_pdf.printer import PRESS, Printer
 from tests.makers import MASSAGE_AND_CUSHION, make_invoice, make_payer_link, make_payment
-from tests.web.conftest import Site
+from tests.web.conftest import Site, words
 
 WORDS: dict[str, Any] = {
     "lang": "en", "region": "CA", "title": "Receipt R-1", "clinic": "The clinic", "clinic_lines": [],
@@ -61,13 +61,32 @@ def test_the_pdf_says_what_an_insurer_asks_for(site: Site) -> None:
     assert answer.headers["Content-Disposition"] == f"attachment; filename=receipt-{receipt}.pdf"
     assert "no-store" in answer.headers["Cache-Control"]
     text = text_of(answer.data)
-    for words in (
+    for said in (
         f"Receipt {receipt}", "CA$139.76", "Tuesday 24 November 2026, Visa ending 4242", "Paid in full",
         "Maya Lindqvist", "Liam Tremblay, RMT", "CMTBC 08842", "Massage therapy, 60 minutes", "GST 5% $8.40",
         "PST 7% $3.36", "Total $179.76", "Paid by Visa ending 4242 $139.76", "GST 71234 5678 RT0001",
         "118 Alder Lane, Kelowna BC V1Y 0A1", f"Left to pay on invoice {number}: $0.00",
     ):  # fmt: skip
-        assert words in text, f"{words!r} is not in {text!r}"
+        assert said in text, f"{said!r} is not in {text!r}"
+
+
+@pytest.mark.promise("P4")
+def test_what_went_back_stands_beside_what_was_paid(site: Site) -> None:
+    """An insurer must not give back what the patient has back already."""
+    number, receipt = paid_invoice(site)
+    maya, page = site.visitor("maya@example.com"), f"/invoices/{number}/receipts/{receipt}"
+    assert "went back" not in words(maya.get(page)) + text_of(maya.get(f"{page}.pdf").data)
+
+    def give_back(session: Session) -> None:
+        card = session.query(Payment).filter(Payment.kind == "card").one()
+        invoice = session.query(Invoice).one()
+        make_payment(session, invoice, -2_000, "card", nature="refund", reverses_id=card.id, receipt_number=None)
+
+    site.change(give_back)
+    said = "CA$20.00 of this payment went back later"
+    assert said in words(maya.get(page))
+    pdf = text_of(maya.get(f"{page}.pdf").data)
+    assert said in pdf and "Paid in full" not in pdf
 
 
 @pytest.mark.promise("P4")

@@ -104,6 +104,7 @@ _STANDING = union_all(
         _nothing(String).label("given_name"),
         _nothing(String).label("family_name"),
         _nothing(String).label("mode"),
+        _nothing(Integer).label("undoes"),
     )
     .select_from(InvoiceLine.__table__)
     .outerjoin(LineTax.__table__, _line_taxes.line_id == _lines.id)
@@ -128,6 +129,7 @@ _STANDING = union_all(
         _nothing(String),
         _nothing(String),
         _nothing(String),
+        _nothing(Integer),
     ).where(_adjustments.invoice_id == bindparam("invoice")),
     select(
         literal_column(str(_PAYMENT), Integer),
@@ -149,6 +151,7 @@ _STANDING = union_all(
         _payers.c.given_name,
         _payers.c.family_name,
         attempts.mode,
+        payments.reverses_id,
     )
     .select_from(Payment.__table__)
     .outerjoin(_payers, _payers.c.id == payments.payer_id)
@@ -267,10 +270,13 @@ def _went_back(nature: str, means: str, kind: str) -> str:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What one payment paid, with the invoice as it stands. `is_test`: a rehearsal, in which no money moved."""
+    """What one payment paid, with the invoice as it stands. `went_back`: how much of it did since; empty for nothing.
+    `is_test`: a rehearsal, in which no money moved.
+    """
 
     number: str
     paid: Sum
+    went_back: str
     paid_words: str
     paid_on: str
     means: str
@@ -289,9 +295,11 @@ def receipt_for(connection: Connection, head: Head, receipt_number: str) -> Rece
     if found is None:
         return None
     name = f"{found.given_name} {found.family_name}" if found.given_name else ""
+    back_cents = -sum(row.cents for row in posted if row.undoes == found.id)
     return Receipt(
         number=receipt_number,
         paid=large(found.cents, head.currency),
+        went_back=format_money(back_cents, head.currency, full=True) if back_cents > 0 else "",
         paid_words=format_money(found.cents, head.currency),
         paid_on=long_day(local_day(found.moment, head.zone)),
         means=means_words(found.kind, found.brand, found.last4),
