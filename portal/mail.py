@@ -11,6 +11,7 @@ from contextlib import closing
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
+from email.policy import Policy
 from email.utils import format_datetime
 from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
@@ -207,13 +208,25 @@ def written(
         message["Message-ID"] = letter.message_id
         message["Auto-Submitted"] = "auto-generated"
         if "unsubscribe" in letter.words:
-            message["List-Unsubscribe"] = f"<{letter.words['unsubscribe']}>"
+            message["List-Unsubscribe"] = _Unsubscribe(f"<{letter.words['unsubscribe']}>")
             message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
         message.set_content(body)
         message.add_alternative(html, subtype="html")
     except Exception as error:  # whatever a template or an address trips over, the letters behind it still go
         raise BadMail(type(error).__name__) from error
     return message
+
+
+class _Unsubscribe(str):
+    """A header with an address that stays as it is (RFC 2369, 2). One longer than a line the library would fold into
+    encoded words, which no mail program looks through for an address.
+    """
+
+    name = "List-Unsubscribe"
+
+    def fold(self, *, policy: Policy) -> str:
+        """The header's line, as the library asks for it."""
+        return f"{self.name}: {self}{policy.linesep}"
 
 
 def _sender(settings: Settings, mail_url: str, base_url: str) -> Address:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from email import message_from_bytes
+from email.policy import SMTP
 from uuid import uuid4
 
 import pytest
@@ -242,6 +243,19 @@ def test_a_reminder_can_be_ended_in_one_click(late: Stage) -> None:
     with late.database.read() as connection:
         other = written(receipt, read_settings(connection), "file:x", late.parts.config.base_url)
     assert other["List-Unsubscribe"] is None
+
+
+@pytest.mark.promise("E3")
+def test_a_mail_program_finds_the_address_however_long_it_is(late: Stage) -> None:
+    """RFC 2369, 2: between angle brackets, as it is. Folded into encoded words, no mail program would offer it."""
+    remind(late)
+    letter = claimed(late)
+    address = f"https://portal.{'long' * 20}.example.com/no-reminders/{letter.words['unsubscribe'][-30:]}"
+    letter.words["unsubscribe"] = address
+    with late.database.read() as connection:
+        message = written(letter, read_settings(connection), "file:x", late.parts.config.base_url)
+    for sent in (message.as_bytes(policy=SMTP.clone(cte_type="7bit")), bytes(message)):
+        assert f"\nList-Unsubscribe: <{address}>".encode() in sent
 
 
 def test_an_address_that_we_never_made_ends_nothing(late: Stage) -> None:
