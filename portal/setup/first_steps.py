@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from portal.clinic import Location, Practitioner, Service, Tax
 from portal.gateway.configured import ConfiguredGateway
 from portal.people import PATIENT, User
+from portal.settings import Setting
 
 
 class Step(NamedTuple):
@@ -27,6 +28,7 @@ def steps(connection: Connection | Session) -> list[Step]:
     staff = select(func.count()).select_from(User).where(User.role != PATIENT).scalar_subquery()
     row = connection.execute(
         select(
+            exists(select(Setting.key).where(Setting.key == "clinic_name", Setting.value != "")).label("name"),
             exists(select(Location.id)).label("location"),
             exists(select(Tax.id)).label("tax"),
             exists(select(Practitioner.id)).label("practitioner"),
@@ -38,6 +40,8 @@ def steps(connection: Connection | Session) -> list[Step]:
     return [
         Step("setup.new_location", _l("Add a location"),
              _l("Its zone, currency and invoice numbers stand behind everything else."), row.location, False),
+        Step("settings.general", _l("Name your clinic"),
+             _l("The name, address, phone and email that stand on receipts and emails."), row.name, True),
         Step("setup.new_tax", _l("Add the taxes"),
              _l("Only if you charge any, such as GST on products."), row.tax, True),
         Step("setup.new_practitioner", _l("Add a practitioner"),

@@ -74,8 +74,8 @@ def test_dana_narrows_the_search_and_reads_what_it_comes_to(
 ) -> None:
     page = someone("dana@example.com").page
     page.get_by_role("link", name="Invoices", exact=True).click()
-    expect(page.get_by_label("From")).to_have_value(str(today.replace(day=1)))
-    expect(page.get_by_label("Until")).to_have_value(str(today))
+    expect(page.get_by_label("From", exact=True)).to_have_value(str(today.replace(day=1)))
+    expect(page.get_by_label("Until", exact=True)).to_have_value("")  # a visit of next week may be invoiced today
     expect(page.locator("caption")).to_contain_text("4 invoices")
     expect(page.locator("tfoot")).to_contain_text("Totals, void ones left out")
     expect(page.locator("tfoot td")).to_have_text(["$300.00", "$140.00", "$160.00", ""])
@@ -95,9 +95,9 @@ def test_dana_narrows_the_search_and_reads_what_it_comes_to(
 
     page.get_by_role("link", name="Clear").click()
     page.get_by_label("Patient").fill("lind maya")
-    page.get_by_label("From").fill("")
+    page.get_by_label("From", exact=True).fill("")
     search(page)
-    expect(page.locator("caption")).to_contain_text("2 invoices, until")
+    expect(page.locator("caption")).to_contain_text("2 invoices, whatever the date")
     expect(row(page, month["overdue"]).locator(".tag")).to_have_text("Overdue")
 
     page.get_by_role("link", name="Clear").click()
@@ -132,7 +132,7 @@ def test_what_was_found_is_taken_along_as_files(
     page.goto(f"{story.url}/office/invoices?status=paid")
     with page.expect_download() as download:
         page.get_by_role("link", name="Export CSV").click()
-    assert download.value.suggested_filename == f"invoices-{today.replace(day=1)}-to-{today}.csv"
+    assert download.value.suggested_filename == f"invoices-from-{today.replace(day=1)}.csv"
     with download.value.path().open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(each["Number"], each["Patient"], each["Total"], each["Balance"]) for each in rows] == [

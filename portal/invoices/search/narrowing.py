@@ -102,7 +102,9 @@ _FIELDS = ("number", "patient", "from", "until", "status", "location", "practiti
 
 
 def narrowed(connection: Connection, address: Mapping[str, str], known: Choices) -> Narrowing:
-    """Read a search from the address of its page. Without dates: from the first of this month until today.
+    """Read a search from the address of its page. Without dates: from the first of this month on.
+
+    No last day, because a visit of next week may be invoiced today, and its invoice has the day of the visit.
 
     What can't be read gets its sentence, and the search goes on as if it had not been typed.
     """
@@ -141,20 +143,20 @@ def _read_status(search: Narrowing) -> None:
 
 def _read_dates(search: Narrowing, today: date) -> None:
     search.since = _day(search, "from", today.replace(day=1), FIRST_DAY)
-    search.until = _day(search, "until", today, LAST_DAY)
+    search.until = _day(search, "until", LAST_DAY, LAST_DAY)
     if search.since > search.until and not search.errors.keys() & {"from", "until"}:
         search.errors["from"] = _("This day is after the last one; nothing can lie between them.")
 
 
 def _day(search: Narrowing, name: str, usual: date, open_end: date) -> date:
     """The day in a field: the usual one where the address has none, no bound where the field was emptied."""
-    text = search.typed.setdefault(name, usual.isoformat())
+    text = search.typed.setdefault(name, "" if usual == open_end else usual.isoformat())
     if not text:
         return open_end
     try:
         return min(max(date.fromisoformat(text), FIRST_DAY), LAST_DAY)
     except ValueError:
-        search.errors[name] = _("Please give the day as year, month and day, such as %(day)s.", day=usual.isoformat())
+        search.errors[name] = _("Please give the day as year, month and day, such as %(day)s.", day="2026-11-24")
         return usual
 
 

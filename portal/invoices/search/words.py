@@ -18,6 +18,13 @@ def caption(search: Narrowing, count: int) -> str:
     return f"{number}, {_days(search)}"
 
 
+def days_of_a_file(search: Narrowing) -> str:
+    """The days of a search for the name of a file: "-2026-11-01-to-2026-11-30", "-from-2026-11-01", or nothing."""
+    if search.since == FIRST_DAY:
+        return "" if search.until == LAST_DAY else f"-until-{search.until}"
+    return f"-from-{search.since}" if search.until == LAST_DAY else f"-{search.since}-to-{search.until}"
+
+
 def _days(search: Narrowing) -> str:
     if search.number:
         return str(_("number %(number)s, whatever the date", number=search.number))

@@ -8,7 +8,17 @@ from flask.typing import ResponseReturnValue
 
 from portal.audit import note_view, record
 from portal.invoices.reading import invoice_for_staff, paper_for, read_key
-from portal.invoices.search import STATUSES, Narrowing, caption, choices, found_by, narrowed, page_of, story_of
+from portal.invoices.search import (
+    STATUSES,
+    Narrowing,
+    caption,
+    choices,
+    days_of_a_file,
+    found_by,
+    narrowed,
+    page_of,
+    story_of,
+)  # fmt: skip
 from portal.invoices.search import export as exporting
 from portal.invoices.search.export import MOST_IN_A_WORKBOOK, TooManyForAWorkbook
 from portal.letters.reading import links_of
@@ -62,7 +72,7 @@ def export(kind: str) -> ResponseReturnValue:
     if kind == "xlsx" and found > MOST_IN_A_WORKBOOK:
         raise TooManyForAWorkbook(most=format_decimal(MOST_IN_A_WORKBOOK), found=format_decimal(found))
     _note_export(kind, search, found)
-    name = f"invoices-{search.since}-to-{search.until}.{kind}"
+    name = f"invoices{days_of_a_file(search)}.{kind}"
     names, words = exporting.header(), exporting.status_words()
     write = exporting.as_csv if kind == "csv" else exporting.as_workbook
     pieces = write(parts().database, search, names, words)

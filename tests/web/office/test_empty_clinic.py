@@ -10,6 +10,7 @@ from portal.accounts import create_account
 from portal.config import Config
 from portal.parts import Parts
 from portal.people import User
+from portal.settings import change_setting
 from portal.web.access import HALF, STAFF, rule_of
 from tests.makers import Cast
 from tests.web.conftest import PASSWORD, Site, Visitor, _made, words
@@ -81,6 +82,8 @@ def test_the_first_steps_are_ticked_off_one_by_one(empty: Site, nora: Visitor) -
         assert nora.send(f"/office/settings/{kind}/new", PAGES[kind]).status_code == 303
         nora.get("/office/settings/taxes")
         assert done() == count
+    empty.change(lambda session: change_setting(session, "clinic_name", "Elm Street Clinic"))
+    assert done() == 5
     assert nora.get("/office/").location != "/office/settings/first-steps"
 
 

@@ -39,6 +39,17 @@ def test_the_search_shows_this_month_and_adds_all_of_it_up(site: Site, dana: Vis
     assert "Totals, void ones left out $252.00 $126.00 $126.00" in page
 
 
+@pytest.mark.promise("O12")
+def test_a_visit_invoiced_ahead_is_found_without_typing_its_date(site: Site, dana: Visitor) -> None:
+    day = now().date() + timedelta(40)
+    number = _invoice_of(site, service_on=day)
+    assert number in words(dana.get("/office/invoices"))
+    only_from = dana.get(f"/office/invoices?from={day}")
+    assert number in words(only_from) and 'aria-invalid="true"' not in only_from.text
+    file = dana.get("/office/invoices/export.csv?from=2026-03-01").headers["Content-Disposition"]
+    assert file == 'attachment; filename="invoices-from-2026-03-01.csv"'
+
+
 def _invoice_of(site: Site, **how: Any) -> str:
     """An invoice of today; gives its number."""
 
