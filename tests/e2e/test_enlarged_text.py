@@ -40,6 +40,7 @@ ELSEWHERE = {
     "security.reset_password", "sign_up.proving",  # behind links of mails, as those of OF_MAILS
     "second_factor.ask", "second_factor.codes", "second_factor.recovery", "own_account.new_factor",
     "practice.form",  # asks Stripe first
+    "emails.preview",  # a mail, in the frame of Settings › Emails
     "sign_ups.one",
 }  # fmt: skip
 

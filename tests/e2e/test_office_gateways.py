@@ -211,5 +211,5 @@ def test_a_practice_invoice_shows_that_the_gateway_works_outside_the_books(
     with story.parts.database.read() as connection:
         for table in (Invoice, Payment, PaymentAttempt):
             assert connection.scalar(select(func.count()).select_from(table)) == 0, "nothing is in the books"
-    marc.go("/office/settings")
+    marc.go("/office/settings/gateways")
     expect(marc.page.get_by_role("row", name=re.compile("Practice payment"))).to_contain_text("went through")
