@@ -8,7 +8,7 @@ from hashlib import sha256
 from uuid import UUID
 
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import Select, or_, select
+from sqlalchemy import Select, and_, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -109,16 +109,20 @@ def _add(session: Session, details: Details, request_id: UUID, by: int | None, a
 
 
 def people_alike(session: Session, details: Details, but: int | None = None) -> list[Found]:
-    """Who on file might be this person: same name and birth date, same email, or same telephone.
+    """Who on file might be this person: same name and birth date, same email, or same telephone; or the same given
+    name and birth date, since a family name is misspelt or changes.
 
     A birth date that one of the two does not say tells nobody apart.
     """
     key, phone = folded(f"{details.family_name} {details.given_name}")[:170], national(details.phone)
     words = {folded(details.email)[:LONGEST_WORD], phone[:LONGEST_WORD]} - {""}
     having = select(PatientWord.patient_id).where(PatientWord.word.in_(words))
+    given = folded(details.given_name)
+    called = select(PatientWord.patient_id).where(PatientWord.word.in_(given.split()))
+    born_alike = and_(Patient.birth_date == details.birth_date, Patient.id.in_(called))
     candidates = session.scalars(
         select(Patient)
-        .where(or_(Patient.search_key == key, Patient.id.in_(having)), Patient.id != (but or 0))
+        .where(or_(Patient.search_key == key, Patient.id.in_(having), born_alike), Patient.id != (but or 0))
         .order_by(Patient.id)
         .limit(50)
     )
@@ -129,6 +133,7 @@ def people_alike(session: Session, details: Details, but: int | None = None) -> 
             (person.search_key == key and len(dates) < 2)
             or (bool(details.email) and folded(person.email) == folded(details.email))
             or (bool(phone) and national(person.phone) == phone)
+            or (len(dates) == 1 and person.birth_date == details.birth_date and folded(person.given_name) == given)
         )
 
     return [

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, and_, select
 
 from portal.clinic import Location, Practitioner, Service
+from portal.clock import now
 from portal.invoices.reading.words import with_credentials
 from portal.invoices.tables import Invoice
 from portal.people import Patient
@@ -283,6 +284,11 @@ class Visit:
     @property
     def day(self) -> date:
         return day_of(self.starts_at, self.zone)
+
+    @property
+    def is_on_a_later_day(self) -> bool:
+        """Whether its day is still to come, where it takes place."""
+        return self.day > day_of(now(), self.zone)
 
     @property
     def minute(self) -> int:

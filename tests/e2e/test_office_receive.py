@@ -70,11 +70,12 @@ def dana(someone: Someone) -> Clerk:
     return Clerk(someone("dana@example.com"))
 
 
-@pytest.mark.promise("O8")
+@pytest.mark.promise("O8", "O15")
 def test_dana_charges_a_new_card_and_the_payer_keeps_it(story: Story, dana: Clerk) -> None:
     first, second = story.invoice(), story.invoice()
     dana.opens(first)
     assert_accessible(dana.page)
+    expect(dana.page.locator("main")).to_contain_text("Card readers are not supported. For Interac, use your own")
     expect(dana.page.get_by_label("Gateway")).to_have_value("process")
     dana.charges(VISA, keeps=True)
     dana.sees_received("$100.00")

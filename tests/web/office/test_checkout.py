@@ -1,7 +1,7 @@
 """Appointment checkout as the front desk uses it."""
 
 import re
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 from uuid import uuid4
 
 import pytest
@@ -9,6 +9,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
+from portal.clock import shifted
 from portal.invoices.tables import Invoice
 from portal.schedule import Appointment
 from portal.schedule.booking import Slot, Wish, book_in, cancel
@@ -102,6 +103,15 @@ def test_invoice_appointment_leaves_the_visit_booked(site: Site, dana: Visitor) 
     assert "Checkout also marks the visit completed." not in desk.words
     assert desk.press("checkout").status_code == 303
     assert site.change(lambda session: session.get_one(Appointment, visit.id).status) == "booked"
+
+
+@pytest.mark.parametrize(("days", "is_to_come"), [(-1, True), (0, False), (1, False)])
+def test_a_visit_to_come_is_told_from_one_that_was(site: Site, days: int, is_to_come: bool) -> None:
+    visit = booked(site)
+    noon = datetime.combine(DAY + timedelta(days), time(20), UTC)  # where the clinic is
+    with shifted(noon - datetime.now(UTC)):
+        page = words(site.visitor("dana@example.com").get(f"/office/checkout/new?appointment={visit.public_id}"))
+    assert ("This visit is still to come." in page) is is_to_come
 
 
 def test_a_product_that_was_chosen_but_not_added_is_shown_before_it_is_issued(site: Site, dana: Visitor) -> None:

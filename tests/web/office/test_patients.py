@@ -88,6 +88,13 @@ def test_somebody_who_may_be_on_file_already_is_pointed_out(site: Site, dana: Vi
     assert len(rows(site, select(Patient.id).where(Patient.family_name.in_(("Friesen", "Friesén"))))) == 2
 
 
+def test_a_family_name_with_one_letter_off_is_pointed_out(site: Site, dana: Visitor) -> None:
+    add(dana)
+    misspelt = {"family_name": "Friessen", "email": "", "phone": ""}
+    assert "This may be somebody who is on file already." in words(add(dana, **misspelt))
+    assert add(dana, **misspelt, given_name="Rudolf").status_code == 303, "a twin is somebody else"
+
+
 def test_another_birth_date_is_another_person(site: Site, dana: Visitor) -> None:
     add(dana)
     assert add(dana, birth_date="2001-02-28", email="", phone="").status_code == 303
