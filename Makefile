@@ -2,8 +2,7 @@
 
 PORT ?= 8000
 # One for each thread of the processor. (With "auto" it is one for each core: half as many, often.)
-# More than there are cores: a test in a browser mostly waits.
-WORKERS ?= 4
+WORKERS ?= logical
 
 VENV := .venv
 RUN := $(VENV)/bin/python
