@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from flask_babel import lazy_gettext as _l
@@ -12,13 +13,14 @@ from portal.audit import record
 from portal.errors import Refusal
 from portal.invoices.books import locked_invoice
 from portal.invoices.tables import Invoice
-from portal.letters.addressing import addressee
-from portal.letters.invoices import queue_invoice
-from portal.letters.receipts import queue_receipt
+from portal.letters.addressing import Addressee, addressee
+from portal.letters.invoices import queue_invoice, write_of_void
+from portal.letters.receipts import queue_receipt, write_of_failure, write_of_refund
+from portal.letters.reminders import remind_again
 from portal.letters.requests import NoAddress, Requested, queue_request
 from portal.outbox import OutboxMessage
 from portal.parts import Parts
-from portal.payments.tables import Payment
+from portal.payments.tables import Payment, PaymentAttempt, Refund
 
 
 class InvoiceIsVoid(Refusal):
@@ -36,6 +38,13 @@ class NoSuchMail(Refusal):
     message = _l("Nothing was sent.")
 
 
+class NotToBeSent(Refusal):
+    """What the mail said is not so any more, or nobody wants it."""
+
+    title = _l("This email is not to be sent now. Nothing was sent.")
+    message = _l("The invoice is not owed beyond doubt any more, or its patient wants no reminders.")
+
+
 @dataclass(frozen=True)
 class Again:
     """A mail to send once more, in a transaction that has the invoice locked. `event_key` is the new mail's."""
@@ -48,14 +57,57 @@ class Again:
     by: int | None
 
     @property
+    def stem(self) -> str:
+        return stem_of(self.former.event_key)
+
+    @property
     def event_key(self) -> str:
-        return f"{self.former.kind}:{event_id(self.former.event_key)}:again:{self.request_id}"
+        return f"{self.stem}:again:{self.request_id}"
+
+    @property
+    def to(self) -> Addressee:
+        """Who paid, or tried to, as they are on file now. Raises NoAddress."""
+        payer_id = payer_of(self.session, self.former.kind, self.former.event_key)
+        found = addressee(self.session, self.invoice.patient_id, payer_id)
+        if found is None:
+            raise NoAddress
+        return found
 
 
-def event_id(event_key: str) -> int:
-    """The row that a mail tells of: 7 for "receipt:7" and "receipt:7:again:…"; 0 for a key without one."""
-    found = event_key.split(":")[1:2]
-    return int(found[0]) if found and found[0].isdecimal() else 0
+def stem_of(event_key: str) -> str:
+    """The event that a mail tells of: "receipt:7" for "receipt:7" and for "receipt:7:again:…"."""
+    return event_key.partition(":again:")[0]
+
+
+def payer_of(session: Session | Connection, kind: str, event_key: str) -> int | None:
+    """Who made, or tried, the payment that a mail tells of; None for a mail about none, or where nobody knows."""
+    row = _row_of(kind, event_key)
+    if row is None:
+        return None
+    if row.table is PaymentAttempt:
+        return session.scalar(select(PaymentAttempt.payer_id).where(PaymentAttempt.id == UUID(row.key)))
+    if row.table is Refund:
+        paid = select(Payment.payer_id).join(Refund, Refund.payment_id == Payment.id)
+        return session.scalar(paid.where(Refund.id == int(row.key)))
+    return session.scalar(select(Payment.payer_id).where(Payment.id == int(row.key)))
+
+
+class _Row(NamedTuple):
+    table: type[Payment] | type[Refund] | type[PaymentAttempt]
+    key: str
+
+
+def _row_of(kind: str, event_key: str) -> _Row | None:
+    """What a mail about a payment was queued for, by the key of its event."""
+    event = stem_of(event_key).split(":")[1:]
+    match kind, event:
+        case ("receipt", [key]) | ("refund", ["by hand", key]) if key.isdecimal():
+            return _Row(Payment, key)
+        case "refund", [key] if key.isdecimal():
+            return _Row(Refund, key)
+        case "payment_failed", [key, _]:
+            return _Row(PaymentAttempt, key)
+    return None
 
 
 def _request_again(again: Again) -> Requested:
@@ -63,15 +115,66 @@ def _request_again(again: Again) -> Requested:
 
 
 def _receipt_again(again: Again) -> Requested:
-    payment = again.session.get(Payment, event_id(again.former.event_key))
+    payment = _payment(again)
+    is_new = queue_receipt(
+        again.session, again.parts.vault, again.invoice, payment, event_key=again.event_key, by=again.by
+    )
+    return Requested(again.to.email, is_new)
+
+
+def _payment(again: Again) -> Payment:
+    """The row of posted money that the mail tells of. Raises NoSuchMail."""
+    row = _row_of(again.former.kind, again.former.event_key)
+    payment = again.session.get(Payment, int(row.key)) if row is not None else None
     if payment is None or payment.invoice_id != again.invoice.id:
         raise NoSuchMail
-    to = addressee(again.session, again.invoice.patient_id, payment.payer_id)
-    if to is None:
-        raise NoAddress
+    return payment
+
+
+def _refund_again(again: Again) -> Requested:
+    row = _row_of(again.former.kind, again.former.event_key)
+    if row is not None and row.table is Refund:
+        refund = again.session.get_one(Refund, int(row.key))
+        payment, cents, how = again.session.get_one(Payment, refund.payment_id), refund.amount_cents, ""
+        on = refund.ended_at or refund.asked_at
+    else:
+        back = _payment(again)
+        payment = again.session.get_one(Payment, back.reverses_id)
+        cents, how, on = -back.amount_cents, back.kind, back.received_at
+    is_new = write_of_refund(
+        again.session, again.parts.vault, again.invoice, payment, again.to, again.event_key, cents,
+        on=on, how=how, by=again.by,
+    )  # fmt: skip
+    return Requested(again.to.email, is_new)
+
+
+def _failure_again(again: Again) -> Requested:
+    row = _row_of(again.former.kind, again.former.event_key)
+    attempt = again.session.get(PaymentAttempt, UUID(row.key)) if row is not None else None
+    if attempt is None:
+        raise NoSuchMail
+    if again.invoice.balance_cents <= 0:
+        raise NotToBeSent
     vault = again.parts.vault
-    is_new = queue_receipt(again.session, vault, again.invoice, payment, event_key=again.event_key, by=again.by)
-    return Requested(to.email, is_new)
+    is_new = write_of_failure(again.session, vault, again.invoice, attempt, again.to, again.event_key, by=again.by)
+    return Requested(again.to.email, is_new)
+
+
+def _void_again(again: Again) -> Requested:
+    email = again.former.recipient
+    is_new = write_of_void(again.parts, again.session, again.invoice, email, again.event_key, by=again.by)
+    return Requested(email, is_new)
+
+
+def _reminder_again(again: Again) -> Requested:
+    event_key = f"reminder:{again.invoice.id}:again:{again.request_id}"  # none of those that the plan counts
+    sent = again.session.scalar(select(OutboxMessage.recipient).where(OutboxMessage.event_key == event_key))
+    if sent is not None:
+        return Requested(sent, is_new=False)
+    email = remind_again(again.parts, again.session, again.invoice, event_key, by=again.by)
+    if not email:
+        raise NotToBeSent
+    return Requested(email, is_new=True)
 
 
 def _invoice_again(again: Again) -> Requested:
@@ -94,6 +197,10 @@ KINDS: Mapping[str, Callable[[Again], Requested]] = {
     "pay_request": _request_again,
     "receipt": _receipt_again,
     "invoice": _invoice_again,
+    "refund": _refund_again,
+    "payment_failed": _failure_again,
+    "reminder": _reminder_again,
+    "void": _void_again,
 }
 """The kinds of mail that are sent again, each with what queues a new one."""
 
@@ -101,7 +208,7 @@ KINDS: Mapping[str, Callable[[Again], Requested]] = {
 def send_again(parts: Parts, invoice_id: int, mail_id: int, request_id: UUID, *, by: int | None) -> Requested:
     """Queue a fresh mail of the same kind and about the same, to the address on file now; the same press queues one.
 
-    Raises NoSuchMail, NoAddress, RequestsOff, CannotBePaidOnline or InvoiceIsVoid.
+    Raises NoSuchMail, NoAddress, RequestsOff, CannotBePaidOnline, InvoiceIsVoid or NotToBeSent.
     """
     with parts.database.transaction() as session:
         invoice = locked_invoice(session, invoice_id)
@@ -133,9 +240,3 @@ def email_invoice(parts: Parts, invoice_id: int, request_id: UUID, *, by: int | 
 def _record(session: Session, invoice: Invoice, kind: str, email: str, by: int | None) -> None:
     subject = f"invoice {invoice.number}"
     record(session, "mail.asked_for", subject, by=by, after=f"{kind} to {email}", patient_id=invoice.patient_id)
-
-
-def payers_of_receipts(connection: Connection, invoice_id: int) -> Mapping[int, int | None]:
-    """Who paid each payment of an invoice: to them its receipt goes again."""
-    rows = connection.execute(select(Payment.id, Payment.payer_id).where(Payment.invoice_id == invoice_id))
-    return {row.id: row.payer_id for row in rows}

@@ -47,20 +47,28 @@ def queue_void(parts: Parts, session: Session, invoice: Invoice, *, by: int | No
     """
     queued = 0
     with beside(session, "void"):
-        assert invoice.voided_at is not None, "an invoice that stands"
-        staff = session.get(User, by) if by is not None else None
-        zone = session.get_one(Location, invoice.location_id).timezone
         for email in filter(None, read_settings(session).text("email_void_addresses").split(", ")):
-            queued += queue_letter(
-                session,
-                parts.vault,
-                "void",
-                f"void:{invoice.id}:{sha256(email.lower().encode()).hexdigest()[:16]}",
-                Addressee(invoice.patient_id, "", email),
-                invoice,
-                by=by,
-                amount=format_money(invoice.owed_cents, invoice.currency, full=True),
-                who=staff.name if staff else "",
-                void_on=full_day(local_day(invoice.voided_at, zone)),
-            )
+            event_key = f"void:{invoice.id}:{sha256(email.lower().encode()).hexdigest()[:16]}"
+            queued += write_of_void(parts, session, invoice, email, event_key, by=by)
     return queued
+
+
+def write_of_void(
+    parts: Parts, session: Session, invoice: Invoice, email: str, event_key: str, *, by: int | None
+) -> bool:
+    """Queue the mail about a void invoice to one address of the clinic. `by`: who asks for this mail."""
+    assert invoice.voided_at is not None, "an invoice that stands"
+    staff = session.get(User, invoice.voided_by) if invoice.voided_by is not None else None
+    zone = session.get_one(Location, invoice.location_id).timezone
+    return queue_letter(
+        session,
+        parts.vault,
+        "void",
+        event_key,
+        Addressee(invoice.patient_id, "", email),
+        invoice,
+        by=by,
+        amount=format_money(invoice.owed_cents, invoice.currency, full=True),
+        who=staff.name if staff else "",
+        void_on=full_day(local_day(invoice.voided_at, zone)),
+    )

@@ -8,6 +8,7 @@ behind sign-in.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -90,7 +91,7 @@ def attached_receipt(parts: Parts, settings: Settings, words: Mapping[str, Any])
 def queue_refund_mail(
     session: Session, vault: Vault, invoice: Invoice, payment: Payment, amount_cents: int, event: str, how: str = ""
 ) -> bool:
-    """Tell whoever made this payment that so much of it went back, under the event's own name.
+    """Tell whoever made this payment that so much of it went back just now, under the event's own name.
 
     `how`: the kind by which it was handed back over the counter; nothing where it went back to the card.
     """
@@ -99,21 +100,39 @@ def queue_refund_mail(
     with beside(session, "refund"):
         typed = select(PaymentAttempt.receipt_email).where(PaymentAttempt.id == payment.attempt_id)
         to = _payer(session, invoice, payment.payer_id, session.scalar(typed) if payment.attempt_id else None)
-        if to is None:
-            return False
-        return queue_letter(
-            session,
-            vault,
-            "refund",
-            f"refund:{event}",
-            to,
-            invoice,
-            amount=format_money(amount_cents, payment.currency, full=True),
-            given_back_on=full_day(local_day(now(), _zone(session, invoice))),
-            how=how,
-            card="" if how else _card(payment.brand, payment.last4),
+        return to is not None and write_of_refund(
+            session, vault, invoice, payment, to, f"refund:{event}", amount_cents, on=now(), how=how
         )
     return False
+
+
+def write_of_refund(
+    session: Session,
+    vault: Vault,
+    invoice: Invoice,
+    payment: Payment,
+    to: Addressee,
+    event_key: str,
+    amount_cents: int,
+    *,
+    on: datetime,
+    how: str,
+    by: int | None = None,
+) -> bool:
+    """Queue the mail about money that went back at that moment."""
+    return queue_letter(
+        session,
+        vault,
+        "refund",
+        event_key,
+        to,
+        invoice,
+        by=by,
+        amount=format_money(amount_cents, payment.currency, full=True),
+        given_back_on=full_day(local_day(on, _zone(session, invoice))),
+        how=how,
+        card="" if how else _card(payment.brand, payment.last4),
+    )
 
 
 def queue_payment_failed(session: Session, vault: Vault, invoice: Invoice, attempt: PaymentAttempt) -> bool:
@@ -125,20 +144,34 @@ def queue_payment_failed(session: Session, vault: Vault, invoice: Invoice, attem
         return False
     with beside(session, "payment_failed"):
         to = _payer(session, invoice, attempt.payer_id, attempt.receipt_email)
-        if to is None:
-            return False
-        return queue_letter(
-            session,
-            vault,
-            "payment_failed",
-            f"payment_failed:{attempt.id}:{attempt.confirmations}",
-            to,
-            invoice,
-            amount=format_money(attempt.amount_cents, attempt.currency, full=True),
-            tried_on=full_day(local_day(attempt.started_at, _zone(session, invoice))),
-            has_link=attempt.pay_link_id is not None,
-        )
+        event_key = f"payment_failed:{attempt.id}:{attempt.confirmations}"
+        return to is not None and write_of_failure(session, vault, invoice, attempt, to, event_key)
     return False
+
+
+def write_of_failure(
+    session: Session,
+    vault: Vault,
+    invoice: Invoice,
+    attempt: PaymentAttempt,
+    to: Addressee,
+    event_key: str,
+    *,
+    by: int | None = None,
+) -> bool:
+    """Queue the mail about a payment that failed unseen."""
+    return queue_letter(
+        session,
+        vault,
+        "payment_failed",
+        event_key,
+        to,
+        invoice,
+        by=by,
+        amount=format_money(attempt.amount_cents, attempt.currency, full=True),
+        tried_on=full_day(local_day(attempt.started_at, _zone(session, invoice))),
+        has_link=attempt.pay_link_id is not None,
+    )
 
 
 def _payer(session: Session, invoice: Invoice, payer_id: int | None, typed_email: str | None) -> Addressee | None:

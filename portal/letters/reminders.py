@@ -173,7 +173,21 @@ def _remind(parts: Parts, settings: Settings, invoice_id: int, plan: Plan, zone:
         to = addressee(session, invoice.patient_id)
         if to is None or _wants_none(session, to, invoice):
             return False
-        return _queue(parts, session, settings, invoice, to, which)
+        event_key = f"reminder:{invoice.id}:{invoice.due_on.isoformat()}:{which}"
+        return _queue(parts, session, settings, invoice, to, event_key, is_overdue=which != "before")
+
+
+def remind_again(parts: Parts, session: Session, invoice: Invoice, event_key: str, *, by: int | None) -> str:
+    """Queue a reminder that staff ask for, of a locked invoice; gives the address, and nothing where none is to go:
+    it is not owed beyond doubt, or nobody wants or can be sent one. It counts as none of the plan's.
+    """
+    to = addressee(session, invoice.patient_id)
+    if to is None or _wants_none(session, to, invoice) or not _may_be_reminded_of(session, invoice):
+        return ""
+    zone = session.get_one(Location, invoice.location_id).timezone
+    is_overdue = invoice.due_on < local_day(now(), zone)
+    _queue(parts, session, read_settings(session), invoice, to, event_key, is_overdue=is_overdue, by=by)
+    return to.email
 
 
 def _may_be_reminded_of(session: Session, invoice: Invoice) -> bool:
@@ -197,14 +211,17 @@ def _wants_none(session: Session, to: Addressee, invoice: Invoice) -> bool:
 def why_not_now(parts: Parts, mail_id: int) -> Mishap | None:
     """Why a queued reminder must not go out at this moment; None: it may.
 
-    Asked before each try: while the mail server was away, the invoice may have been paid, or night fallen.
+    Asked before each try: while the mail server was away, the invoice may have been paid, night fallen, or
+    reminders been switched off.
     """
     with parts.database.transaction() as session:
-        invoice = session.scalars(
-            select(Invoice)
+        invoice, asked_by = session.execute(
+            select(Invoice, OutboxMessage.queued_by)
             .join(OutboxMessage, OutboxMessage.invoice_id == Invoice.id)
             .where(OutboxMessage.id == mail_id)
         ).one()
+        if asked_by is None and not read_settings(session).yes("email_reminders"):
+            return Mishap(Trouble.NOT_NEEDED, for_good=True)
         to = addressee(session, invoice.patient_id)
         if to is None or _wants_none(session, to, invoice) or not _may_be_reminded_of(session, invoice):
             return Mishap(Trouble.NOT_NEEDED, for_good=True)
@@ -212,16 +229,26 @@ def why_not_now(parts: Parts, mail_id: int) -> Mishap | None:
     return None if _is_day(zone) else Mishap(Trouble.NIGHT)
 
 
-def _queue(parts: Parts, session: Session, settings: Settings, invoice: Invoice, to: Addressee, which: str) -> bool:
+def _queue(
+    parts: Parts,
+    session: Session,
+    settings: Settings,
+    invoice: Invoice,
+    to: Addressee,
+    event_key: str,
+    *,
+    is_overdue: bool,
+    by: int | None = None,
+) -> bool:
     return queue_letter(
         session,
         parts.vault,
         "reminder",
-        f"reminder:{invoice.id}:{invoice.due_on.isoformat()}:{which}",
+        event_key,
         to,
         invoice,
-        by=None,
-        is_overdue=which != "before",
+        by=by,
+        is_overdue=is_overdue,
         unsubscribe=unsubscribe_url(parts.config, to.patient_id),
-        **link_if_it_works(parts, session, settings, invoice, by=None),
+        **link_if_it_works(parts, session, settings, invoice, by=by),
     )

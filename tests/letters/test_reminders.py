@@ -219,6 +219,15 @@ def test_one_that_waited_for_the_morning_goes_out_then(late: Stage) -> None:
 
 
 @pytest.mark.promise("E3")
+def test_one_that_waited_does_not_go_once_the_clinic_sends_none(late: Stage) -> None:
+    assert remind(late) == 1
+    late.set("email_reminders", "no")
+    with shifted(at(13)):
+        assert deliver_waiting_mail(late.parts) == 0
+    assert state_of(reminders(late)[0]) == MailState.DROPPED
+
+
+@pytest.mark.promise("E3")
 def test_a_reminder_leads_to_sign_in_where_it_can_not_be_paid_online(late: Stage) -> None:
     late.set("accept_payments_in_portal", "no")
     assert remind(late) == 1

@@ -142,8 +142,6 @@ def sent_about(head: Head) -> list[Sent]:
 def _again_to(head: Head, mails: Sequence[Mail]) -> Iterator[str]:
     """For each mail the address it would go to again. Of requests to pay only the newest, while one can be sent."""
     can_send = who().may(May.RECEIVE)
-    has_receipts = can_send and any(mail.kind == "receipt" for mail in mails)
-    payers = again.payers_of_receipts(reading(), head.id) if has_receipts else {}
     addresses: dict[int | None, str] = {}
     newest_request = next((mail for mail in mails if mail.kind == "pay_request"), None)
     asks = can_send and head.balance_cents > 0 and not head.voided and not head.is_checked and may_ask()
@@ -153,10 +151,15 @@ def _again_to(head: Head, mails: Sequence[Mail]) -> Iterator[str]:
             allowed = asks and mail is newest_request
         elif mail.kind == "invoice":
             allowed = not head.voided
+        elif mail.kind in ("reminder", "payment_failed"):
+            allowed = head.balance_cents > 0 and not head.voided
         if not (can_send and allowed and mail.is_over):
             yield ""
             continue
-        payer_id = payers.get(again.event_id(mail.event_key)) if mail.kind == "receipt" else None
+        if mail.kind == "void":
+            yield mail.to
+            continue
+        payer_id = again.payer_of(reading(), mail.kind, mail.event_key)
         if payer_id not in addresses:
             to = addressee(reading(), head.patient_id, payer_id)
             addresses[payer_id] = to.email if to else ""

@@ -107,7 +107,7 @@ def page(number: str) -> ResponseReturnValue:
 @bp.post("/<number>/payments")
 @staff_may(May.CORRECT)
 def record(number: str) -> ResponseReturnValue:
-    """New Payment: a negative amount reverses; a positive one is received in Receive Payment."""
+    """New Payment: a negative amount reverses; for a positive one the page says where money is received."""
     head = _invoice(number)
     typed = Typed.from_request("request_id", "paid_by", "gateway", "reverses", "amount", "reason")
     request_id = typed.request_id
@@ -116,8 +116,8 @@ def record(number: str) -> ResponseReturnValue:
     except ValueError:
         return _view(head, typed, [Problem("amount", _("Type the amount in figures, such as −168.00."))], 422)
     if cents > 0:
-        flash(_("Money that comes in is taken here.\nA reversal takes a negative amount."), "warn")
-        return redirect(url_for("receive.form", number=number), 303)
+        comes_in = _("Money that comes in is taken under Receive Payment. To reverse, put a minus before the amount.")
+        return _view(head, typed, [Problem("amount", comes_in)], 422)
     order = Reversal(request_id, typed.number("reverses"), cents, typed.reason)
     try:
         _check_means(head, typed, order)

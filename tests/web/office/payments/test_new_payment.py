@@ -49,8 +49,10 @@ def test_reversing_a_stripe_payment_asks_for_its_refund_there(site: Site) -> Non
 
 def test_money_that_comes_in_is_taken_in_receive_payment(site: Site) -> None:
     number = invoice(site)
-    answer = new_payment(site.visitor("dana@example.com"), number, amount="40.00")
-    assert (answer.status_code, answer.location) == (303, f"/office/invoices/{number}/receive")
+    answer = new_payment(site.visitor("dana@example.com"), number, amount="40.00", reason="Typed twice.")
+    assert answer.status_code == 422 and "Money that comes in is taken under Receive Payment." in words(answer)
+    assert f'href="/office/invoices/{number}/receive"' in answer.text
+    assert 'value="40.00"' in answer.text and "Typed twice." in answer.text, "what was typed is kept"
 
 
 @pytest.mark.parametrize(
