@@ -146,7 +146,7 @@ def _begin_immediate(connection: Connection) -> None:
 # --- migrations -----------------------------------------------------------------------------------------------------
 # Alembic is imported when it is needed: a web worker never migrates, and starts faster without it.
 
-REVISION = "0003"
+REVISION = "0004"
 """The revision that this code was written for; a test holds it against the newest migration."""
 
 

@@ -6,7 +6,7 @@ own rules stand; they are looked for because rules get dropped, files get restor
 and what was reversed are booked, or awaited, exactly once.)
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -33,9 +33,11 @@ from portal.clock import now
 from portal.db import Database
 from portal.invoices.books import Status
 from portal.invoices.sums import differing_days, wrong_sums
-from portal.invoices.tables import Adjustment, Invoice, InvoiceLine, LineTax
+from portal.invoices.tables import UNCONFIRMED, UNNUMBERED, Adjustment, Invoice, InvoiceLine, LineTax
 from portal.payments.states import LIVE, State
 from portal.payments.tables import Case, Payment, PaymentAttempt, Refund
+from portal.programs.states import TAKES_PLACE, Place
+from portal.programs.tables import Program, PromoCode, Registration
 from portal.settings import unreadable_rows
 from portal.tables import Base
 
@@ -85,7 +87,7 @@ def broken_books(connection: Connection) -> Iterator[Finding]:
 
 
 def checks() -> list[Check]:
-    """I1 to I5, I8 and I9 as statements."""
+    """I1 to I6, I8 and I9 as statements."""
     return [
         Check("I1", "the invoice's owed amount is not its lines, taxes and adjustments", _owed_differs()),
         Check("I1", "the invoice's paid amount is not its payments", _paid_differs()),
@@ -107,6 +109,10 @@ def checks() -> list[Check]:
             "I5", "more was given back by hand than refunds of the charge have failed", _more_by_hand_than_failed()
         ),
         Check("I5", "more was reversed than the payment was", _payment_reversed_twice()),
+        Check("I6", "the program's places or its waitlist are not what is counted", _places_differ()),
+        Check("I6", "the promo code's uses are not what is counted", _uses_differ()),
+        Check("I6", "the place is confirmed, yet its invoice has no number", _confirmed_without_number()),
+        Check("I6", "it is paid for, without a place and without an open case about that", _paid_without_place()),
         Check("I8", "the attempt is long past its deadline, and nobody was asked to look", _stuck_attempts()),
         Check("I9", "the invoice is void, yet somebody is paying it", _void_but_being_paid()),
         Check("I9", "the invoice is void, yet holds money that no open case covers", _void_but_holding_money()),
@@ -144,6 +150,7 @@ def _paid_differs() -> Select[Any]:
 
 def _stands_otherwise() -> Select[Any]:
     stands = case(
+        (Invoice.number.startswith(UNNUMBERED, autoescape=True), UNCONFIRMED),
         (Invoice.voided_at.is_not(None), Status.VOID),
         (Invoice.balance_cents <= 0, Status.PAID),
         (Invoice.paid_cents > 0, Status.PARTLY_PAID),
@@ -324,6 +331,59 @@ def _void_but_holding_money() -> Select[Any]:
     return select(Invoice.id).where(holding, Invoice.paid_cents != covered)
 
 
+# --- I6: places -----------------------------------------------------------------------------------------------------
+
+
+def _counted(place: Any, key: Any, states: Iterable[str]) -> Any:
+    return select(func.count()).where(key == place, Registration.state.in_(sorted(states))).scalar_subquery()
+
+
+def _places_differ() -> Select[Any]:
+    taken = _counted(Program.id, Registration.program_id, TAKES_PLACE)
+    waiting = _counted(Program.id, Registration.program_id, {Place.WAITING})
+    return select(Program.id).where(
+        or_(Program.taken > Program.capacity, Program.taken != taken, Program.waiting != waiting)
+    )
+
+
+def _uses_differ() -> Select[Any]:
+    used = _counted(PromoCode.id, Registration.promo_code_id, TAKES_PLACE)
+    return select(PromoCode.id).where(or_(PromoCode.used > PromoCode.uses, PromoCode.used != used))
+
+
+def _confirmed_without_number() -> Select[Any]:
+    return (
+        select(Registration.id)
+        .join(Invoice, Invoice.id == Registration.invoice_id)
+        .where(Registration.state == Place.CONFIRMED, Invoice.standing == UNCONFIRMED)
+    )
+
+
+def _paid_without_place() -> Select[Any]:
+    """Money that is there beyond what the clinic keeps by its rule goes back, and an open case says so."""
+    per_payment = (
+        select(Case.invoice_id, func.max(STILL_OPEN).label("cents"))
+        .where(Case.closed_at.is_(None), Case.kind.in_(("overpaid", "refund_due", "refund_pending")))
+        .group_by(Case.invoice_id, Case.payment_id)
+        .subquery()
+    )
+    covered = (
+        select(func.coalesce(func.sum(per_payment.c.cents), 0))
+        .where(per_payment.c.invoice_id == Invoice.id)
+        .scalar_subquery()
+    )
+    without = or_(Registration.id.is_(None), Registration.state.not_in(sorted(TAKES_PLACE)))
+    return (
+        select(Invoice.id)
+        .outerjoin(Registration, Registration.invoice_id == Invoice.id)
+        .where(
+            Invoice.program_id.is_not(None),
+            without,
+            Invoice.paid_cents - func.coalesce(Registration.kept_cents, 0) > covered,
+        )
+    )
+
+
 # --- I7, I10: the rules that the database itself keeps --------------------------------------------------------------
 
 
@@ -334,6 +394,7 @@ KEEP_THE_SUMS = (
     "invoice_lines_are_owed", "line_taxes_are_owed", "adjustments_are_owed", "payments_are_paid",
     "invoices_are_noted_new", "invoices_are_noted_changed",
 )  # fmt: skip
+KEEP_PLACES = ("registrations_are_counted_in", "registrations_are_counted_moved", "registrations_are_counted_out")
 KEEP_ATTEMPTS = ("payment_attempts_stay_what_they_are", "gateway_credentials_keep_their_account")
 
 # A trigger that is there but disabled keeps no rule.
@@ -352,6 +413,7 @@ def missing_triggers(connection: Connection) -> Iterator[Finding]:
     standing = ("invoices_stand_insert", "invoices_stand_update") if on_sqlite else ("invoices_stand",)
     wanted = [
         ("I1", "the trigger that keeps an invoice's sums is missing", (*KEEP_THE_SUMS, *standing)),
+        ("I6", "the trigger that counts a program's places is missing", KEEP_PLACES),
         ("I7", "the trigger that lets a table only grow is missing", [t + end for t in ONLY_GROW for end in endings]),
         ("I10", "the trigger that keeps an attempt what it is is missing", KEEP_ATTEMPTS),
     ]

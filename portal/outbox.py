@@ -33,6 +33,9 @@ SENDING_S = 60
 LEASE = timedelta(minutes=3)
 """So long a mail is one worker's: `SENDING_S`, and two minutes by which the clocks of workers may differ."""
 
+UNWRITTEN = ""
+"""Stands for the words of a mail that is written when it is sent."""
+
 PATIENCE = timedelta(days=3)
 FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=4)
 PUT_OFF_AT_ONCE = 1_000
@@ -70,6 +73,7 @@ class OutboxMessage(Base):
     invoice_id: Mapped[int | None] = mapped_column(ForeignKey("invoices.id"))
     patient_id: Mapped[int | None] = mapped_column(ForeignKey("patients.id"))
     queued_by: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    registration_id: Mapped[int | None] = mapped_column(ForeignKey("registrations.id"))
     # Tries of which we never learned how they ended: the only ones after which a mail may have gone out twice.
     unanswered: Mapped[int] = mapped_column(default=0, server_default="0")
 
@@ -124,6 +128,31 @@ def queue_mail(
         invoice_id=about.invoice_id,
         patient_id=about.patient_id,
         queued_by=about.queued_by,
+    )
+
+
+def queue_unwritten(
+    session: Session, kind: str, event_key: str, recipient: str, *, about: About, registration_id: int
+) -> bool:
+    """Queue a mail about a registration that is written when it is sent, from what is true then: so it holds no
+    words, and nothing to seal. False when this event has its mail already.
+    """
+    moment = now()
+    return insert_ignoring_duplicates(
+        session,
+        OutboxMessage,
+        event_key=event_key,
+        kind=kind,
+        recipient=recipient,
+        words_sealed=UNWRITTEN,
+        message_id=str(uuid4()),
+        queued_at=moment,
+        next_try_at=moment,
+        tries=0,
+        invoice_id=about.invoice_id,
+        patient_id=about.patient_id,
+        queued_by=about.queued_by,
+        registration_id=registration_id,
     )
 
 
@@ -268,7 +297,7 @@ def claim_letter(session: Session, vault: Vault, host: str = "localhost") -> Let
         if not row.message_id.startswith("<"):
             row.message_id = f"<{row.message_id}@{host}>"
         try:
-            words = json.loads(vault.open(row.words_sealed, _place(row.event_key)))
+            words = _words_of(vault, row)
         except CannotOpen:
             # Its key is not on the ring. Like any other that can't be sent, it lets those behind it pass.
             log.error("mail %s (%s) can't be opened with the keys there are", row.id, row.kind)
@@ -276,6 +305,14 @@ def claim_letter(session: Session, vault: Vault, host: str = "localhost") -> Let
             continue
         return Letter(row.id, row.kind, row.recipient, words, row.message_id, row.tries)
     return None
+
+
+def _words_of(vault: Vault, row: OutboxMessage) -> dict[str, Any]:
+    if row.words_sealed == UNWRITTEN:
+        return {}
+    assert row.words_sealed is not None
+    found: dict[str, Any] = json.loads(vault.open(row.words_sealed, _place(row.event_key)))
+    return found
 
 
 def _longest_waiting(session: Session) -> OutboxMessage | None:
@@ -374,7 +411,9 @@ def seal_mail_again(session: Session, vault: Vault) -> int:
     """
     count = 0
     for row in session.scalars(
-        select(OutboxMessage).where(OutboxMessage.words_sealed.is_not(None)).with_for_update()
+        select(OutboxMessage)
+        .where(OutboxMessage.words_sealed.is_not(None), OutboxMessage.words_sealed != UNWRITTEN)
+        .with_for_update()
     ):
         assert row.words_sealed is not None
         if vault.needs_sealing_again(row.words_sealed):

@@ -19,6 +19,9 @@ class May(StrEnum):
     REFUND = "refund payments"
     EXPORT = "export lists"
     DAY_SHEET = "see the day sheet"
+    ROSTERS = "see programs, their rosters, and mark who came"
+    REGISTER = "register people for programs, move and cancel them"
+    PROGRAMS = "set programs and promo codes up"
     SETTINGS = "change settings, gateways and prices"
     STAFF = "invite staff, change their roles and switch them off"
     AUDIT = "read the audit log"
@@ -35,13 +38,15 @@ _DESK = frozenset(
         May.CORRECT,
         May.EXPORT,
         May.DAY_SHEET,
+        May.ROSTERS,
+        May.REGISTER,
     }
 )
 
 PERMISSIONS: Mapping[str, frozenset[May]] = {
     FRONT_DESK: _DESK,
     BILLING: _DESK | {May.REFUND},
-    PRACTITIONER: frozenset({May.SCHEDULE, May.PATIENTS}),
+    PRACTITIONER: frozenset({May.SCHEDULE, May.PATIENTS, May.ROSTERS}),
     ADMINISTRATOR: frozenset(May),
 }
 

@@ -196,6 +196,20 @@ KEYS: Mapping[str, Key] = {
     "reminder_days_after": _days("Days after", "Days after the due date of the first reminder; 0: none", 60, "3"),
     "reminder_every_days": _days("Every so many days", "Days between reminders after that; 0: no more", 90, "7"),
     "reminder_most": _days("Stop after", "How many reminders after the due date, in all", 12, "3"),
+    "program_hold_minutes": Key(
+        "Minutes to pay for a place",
+        "Minutes for which a place in a program is held before it is paid",
+        "a whole number from 5 to 60",
+        "15",
+        _whole(5, 60),
+    ),
+    "program_offer_hours": Key(
+        "Hours to take an offered place",
+        "Daytime hours for which a place that came free is kept for the next person waiting",
+        "a whole number from 1 to 168",
+        "24",
+        _whole(1, 168),
+    ),
     **{
         f"email_note_{kind}": Key(
             f"Own paragraph: {name}",

@@ -6,6 +6,7 @@ from portal.gateway import configured
 from portal.invoices import sums
 from portal.invoices import tables as invoice_tables
 from portal.payments import tables as payment_tables
+from portal.programs import tables as program_tables
 
 __all__ = ["Base", "audit", "cards", "clinic", "configured", "invoice_tables", "limits", "outbox", "paylinks",
-           "payment_tables", "people", "schedule", "settings", "sums", "webhooks"]  # fmt: skip
+           "payment_tables", "people", "program_tables", "schedule", "settings", "sums", "webhooks"]  # fmt: skip

@@ -22,6 +22,7 @@ from portal.mail import deliver_waiting_mail
 from portal.parts import Parts
 from portal.payments.hints import follow_hint
 from portal.payments.settle import sweep
+from portal.programs.sweeping import sweep_places
 from portal.refunds.sweeping import sweep_refunds
 from portal.webhooks import handle_waiting_events
 
@@ -46,7 +47,7 @@ def sweep_once(parts: Parts) -> int:
     """One round of looking after what was left open, without any webhook; gives how much was looked at."""
     chain_audit(parts)
     add_up(parts)
-    return sweep(parts) + sweep_refunds(parts) + let_go_of_removed_cards(parts)
+    return sweep(parts) + sweep_places(parts) + sweep_refunds(parts) + let_go_of_removed_cards(parts)
 
 
 def chain_audit(parts: Parts) -> int:
@@ -108,6 +109,7 @@ class Worker:
             self._next_sweep = time.monotonic() + SWEEP_EVERY_S
             done += [
                 self._did(sweep),
+                self._did(sweep_places),
                 self._did(sweep_refunds),
                 self._did(let_go_of_removed_cards),
                 self._did(chain_audit),

@@ -20,6 +20,7 @@ from portal.invoices.tables import Invoice
 from portal.payments.states import DEADLINE, FIRST_LOOK, State
 from portal.payments.tables import Payment, PaymentAttempt
 from portal.people import PATIENT, Patient, PayerLink, SignIn, User
+from portal.programs.tables import Program, ProgramSession, ProgramTax
 from portal.second_factor import sealed_key
 from portal.vault import Vault, new_key, parse_key
 
@@ -90,15 +91,20 @@ def make_service(
     session.add(service)
     session.flush()
     for rate in taxes:
-        tax = session.scalars(select(Tax).where(Tax.name == rate.name)).first()
-        if tax is None:
-            position = count_of(session, Tax)
-            tax = Tax(name=rate.name, rate_per_100k=rate.rate_per_100k, compound=rate.compound, position=position)
-            session.add(tax)
-            session.flush()
-        session.add(ServiceTax(service_id=service.id, tax_id=tax.id))
+        session.add(ServiceTax(service_id=service.id, tax_id=make_tax(session, rate).id))
     session.flush()
     return service
+
+
+def make_tax(session: Session, rate: TaxRate) -> Tax:
+    """The clinic's tax of this name."""
+    tax = session.scalars(select(Tax).where(Tax.name == rate.name)).first()
+    if tax is None:
+        position = count_of(session, Tax)
+        tax = Tax(name=rate.name, rate_per_100k=rate.rate_per_100k, compound=rate.compound, position=position)
+        session.add(tax)
+        session.flush()
+    return tax
 
 
 def make_patient(
@@ -253,6 +259,50 @@ def make_attempt(
     session.add(attempt)
     session.flush()
     return attempt
+
+
+def make_program(
+    session: Session,
+    name: str = "Back in motion",
+    *,
+    location: Location | None = None,
+    practitioner: Practitioner | None = None,
+    price_cents: int = 20_000,
+    taxes: Sequence[TaxRate] = (GST,),
+    capacity: int = 10,
+    first: datetime | None = None,
+    sessions: int = 6,
+    **details: Any,
+) -> Program:
+    """A program that people see and can register for: weekly sessions of an hour, the first in four weeks."""
+    location = location or session.scalars(select(Location).order_by(Location.id)).first() or make_location(session)
+    program = Program(
+        **{
+            "public_id": uuid4().hex[:16],
+            "name": name,
+            "location_id": location.id,
+            "practitioner_id": practitioner.id if practitioner else None,
+            "price_cents": price_cents,
+            "capacity": capacity,
+            "visible": True,
+            "created_at": now(),
+            **details,
+        }
+    )
+    session.add(program)
+    session.flush()
+    for rate in taxes:
+        session.add(ProgramTax(program_id=program.id, tax_id=make_tax(session, rate).id))
+    first = first or now().replace(minute=30, second=0, microsecond=0) + timedelta(weeks=4)
+    for week in range(sessions):
+        starts_at = first + timedelta(weeks=week)
+        session.add(
+            ProgramSession(
+                program_id=program.id, starts_at=starts_at, ends_at=starts_at + timedelta(hours=1), room="Studio 2"
+            )
+        )
+    session.flush()
+    return program
 
 
 @dataclass(frozen=True)

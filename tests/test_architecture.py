@@ -28,6 +28,7 @@ LAYERS: list[set[str]] = [
         "patients",
         "paylinks",
         "post",
+        "programs",
         "receipt_pdf",
         "schedule",
     },

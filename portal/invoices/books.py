@@ -5,6 +5,7 @@ appended (see `tables.py`). A verb that decides by a balance takes `locked_invoi
 the invoice meanwhile.
 """
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -14,14 +15,14 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import exists, select, update
+from sqlalchemy import exists, select, text, update
 from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.clinic import Location, take_number
 from portal.clock import now
 from portal.errors import Refusal
-from portal.invoices.tables import Adjustment, Invoice, InvoiceLine, LineTax
+from portal.invoices.tables import UNNUMBERED, Adjustment, Invoice, InvoiceLine, LineTax
 from portal.money import Cents, format_money, share
 from portal.payments.states import LIVE
 from portal.payments.tables import PaymentAttempt
@@ -206,8 +207,17 @@ def status_of(invoice: Invoice, today: date) -> Standing:
 
 
 def locked_invoice(session: Session, invoice_id: int) -> Invoice:
-    """The invoice as it stands now, held until the transaction ends. (SQLite's BEGIN IMMEDIATE holds everything.)"""
-    return session.get_one(Invoice, invoice_id, with_for_update=True, populate_existing=True)
+    """The invoice as it stands now, held until the transaction ends. (SQLite's BEGIN IMMEDIATE holds everything.)
+
+    Of one for a program the program is held as well: its places follow the invoice's money. Always in this order.
+    """
+    invoice = session.get_one(Invoice, invoice_id, with_for_update=True, populate_existing=True)
+    if invoice.program_id is not None and session.get_bind().dialect.name != "sqlite":
+        session.execute(_LOCK_PROGRAM, {"id": invoice.program_id})
+    return invoice
+
+
+_LOCK_PROGRAM = text("SELECT id FROM programs WHERE id = :id FOR UPDATE")
 
 
 def issue_invoice(
@@ -225,8 +235,12 @@ def issue_invoice(
     request_id: UUID | None = None,
     created_by: int | None = None,
     email_wanted: bool = False,
+    program_id: int | None = None,
+    is_confirmed: bool = True,
 ) -> Invoice:
     """Issue an invoice under its location's next number, due when the location's terms say.
+
+    One that is not `is_confirmed` has a name instead until `give_number` comes: its place in a program is only held.
 
     `request_id` is the press that asked for it: the database takes each one once, and an appointment once as long as
     its invoice is not void. Raises NothingToInvoice or TotalOutOfRange. `issued_at` is for invoices of the past, such
@@ -237,7 +251,7 @@ def issue_invoice(
     _check_total(lines, location.currency)
     issued_at = issued_at or now()
     invoice = Invoice(
-        number=take_invoice_numbers(session, location)[0],
+        number=take_invoice_numbers(session, location)[0] if is_confirmed else _name_without_number(),
         location_id=location.id,
         patient_id=patient_id,
         practitioner_id=practitioner_id,
@@ -250,12 +264,36 @@ def issue_invoice(
         request_id=request_id,
         created_by=created_by,
         email_wanted=email_wanted,
+        program_id=program_id,
     )
     session.add(invoice)
     session.flush()
     _write_lines(session, invoice, lines)
     session.refresh(invoice)  # the database has added the lines up
     return invoice
+
+
+def _name_without_number() -> str:
+    return UNNUMBERED + "".join(secrets.choice(_LETTERS) for _each in range(12))
+
+
+_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
+
+
+def is_numbered(number: str) -> bool:
+    """Whether this is an invoice's number, and not the name of one whose place nobody has paid yet."""
+    return not number.startswith(UNNUMBERED)
+
+
+def give_number(session: Session, invoice: Invoice) -> None:
+    """Give a locked invoice its number, if it has none; it is issued at this moment, and stands on the lists now."""
+    if is_numbered(invoice.number):
+        return
+    location = session.get_one(Location, invoice.location_id)
+    invoice.number = take_invoice_numbers(session, location)[0]
+    invoice.issued_at = now()
+    session.flush()
+    session.refresh(invoice)
 
 
 def take_invoice_numbers(session: Session, location: Location, count: int = 1) -> list[str]:

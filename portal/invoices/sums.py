@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from portal.db import Base, Database, insert_into
-from portal.invoices.tables import Invoice
+from portal.invoices.tables import UNCONFIRMED, Invoice
 
 ANY, NOBODY = 0, -1
 """In the keys of the sums: any location or practitioner, and no practitioner at all."""
@@ -183,7 +183,10 @@ def _write(session: Session, sums: dict[_Place, list[int]]) -> None:
 
 
 def _keys(place: _Place) -> Iterator[_Key]:
-    """Every sum that an invoice belongs to: of its day and its month, by each of its sides or any."""
+    """Every sum that an invoice belongs to: of its day and its month, by each of its sides or any. One that is not
+    confirmed belongs to none."""
+    if place.standing == UNCONFIRMED:
+        return
     for (span, day), location, practitioner, standing in product(
         ((DAY, place.service_on), (MONTH, place.service_on.replace(day=1))),
         (place.location_id, ANY),
@@ -228,7 +231,7 @@ def _part(place: Sequence[Any], invoices: Any, owed: Any, paid: Any) -> Select[A
         cast(invoices, Integer).label("invoices"),
         cast(owed, BigInteger).label("owed"),
         cast(paid, BigInteger).label("paid"),
-    )
+    ).where(standing != UNCONFIRMED)
 
 
 def wrong_sums(connection: Connection) -> Iterator[str]:

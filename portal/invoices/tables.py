@@ -16,6 +16,13 @@ from portal.clinic import Location, Practitioner, Service
 from portal.db import Base, Utc
 from portal.people import Patient, User
 
+UNCONFIRMED = "unconfirmed"
+"""How an invoice stands whose place in a program nobody has paid yet: under a name of its own (`~k3x…`) instead of a
+number, and on no list. It takes its number when the place is confirmed, or money arrives."""
+
+UNNUMBERED = "~"
+"""What such a name begins with; no location's run of numbers does."""
+
 BALANCE = "(CASE WHEN voided_at IS NULL THEN owed_cents ELSE 0 END) - paid_cents"
 
 
@@ -67,6 +74,8 @@ class Invoice(Base):
     created_by: Mapped[int | None] = mapped_column(ForeignKey(User.id))
     # "Email invoice to patient" was ticked at checkout.
     email_wanted: Mapped[bool] = mapped_column(default=False, server_default=false())
+    # The program that it is for: whoever locks the invoice locks that too (`books.locked_invoice`).
+    program_id: Mapped[int | None] = mapped_column(ForeignKey("programs.id"))
     balance_cents: Mapped[int] = mapped_column(Computed(BALANCE, persisted=True))
     # How it stands by its books, in the words of `books.Status`. Kept by a trigger; never write it.
     standing: Mapped[str] = mapped_column(String(11), default="paid", server_default="paid")

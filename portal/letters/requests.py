@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from portal.audit import record
 from portal.clinic import Location
 from portal.errors import Refusal
-from portal.invoices.books import locked_invoice
+from portal.invoices.books import is_numbered, locked_invoice
 from portal.invoices.reading import full_day, local_day
 from portal.invoices.tables import Invoice
 from portal.letters.addressing import addressee
@@ -99,6 +99,8 @@ def queue_request(parts: Parts, session: Session, invoice: Invoice, request_id: 
 
 def check_that_link_would_work(parts: Parts, session: Session, invoice: Invoice) -> None:
     """Raises CannotBePaidOnline, which says to staff why the link's holder could not pay."""
+    if not is_numbered(invoice.number):
+        raise CannotBePaidOnline(number="", why=_l("Its place in the program is not confirmed yet."))
     try:
         check_open_to_cards(parts, session, invoice, LINK, invoice.balance_cents)
     except Refusal as refusal:

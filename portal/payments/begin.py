@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from portal.clinic import Location
 from portal.clock import now
 from portal.gateway.configured import ACTIVE, TEST, ConfiguredGateway, chosen_gateway, keys_of
 from portal.invoices.books import locked_invoice
@@ -23,6 +24,7 @@ from portal.payments.settle import end, outcome_of, settle
 from portal.payments.states import DEADLINE, ENDED, FIRST_LOOK, LIVE, State
 from portal.payments.steps import HOLD, is_held, live_attempt, load
 from portal.payments.tables import DESK, LINK, PORTAL, PaymentAttempt
+from portal.programs.places import check_place, keep_place
 from portal.settings import Settings, read_settings
 
 TRIES = 4
@@ -251,6 +253,7 @@ def check_payable(parts: Parts, session: Session, invoice: Invoice, form: PayFor
     if payer.pay_link_id is not None:
         check_link(session, payer.pay_link_id, invoice)
     gateway_id = check_open_to_cards(parts, session, invoice, payer.channel, min(asked, balance))
+    keep_place(session, invoice)
     check_shown(invoice, form.shown_cents, form.shown_currency, form.shown_version)
     if asked > balance:
         raise words.MoreThanIsLeft(balance=format_money(balance, currency, full=True))
@@ -259,7 +262,8 @@ def check_payable(parts: Parts, session: Session, invoice: Invoice, form: PayFor
 
 def check_open_to_cards(parts: Parts, session: Session, invoice: Invoice, channel: str, cents: int) -> int:
     """Whether that much can be paid by card there, whoever asks; gives the gateway's id. Raises Refusal."""
-    gateway_id = _gateway_for(parts, session, read_settings(session), invoice, channel)
+    gateway_id = gateway_at(parts, session, invoice.location_id, channel)
+    check_place(session, invoice)
     check_chargeable(cents, invoice.currency, is_void=invoice.voided_at is not None)
     if is_disputed(session, invoice.id):
         raise words.PaymentDisputed
@@ -280,13 +284,14 @@ def takes_cards(settings: Settings, channel: str) -> bool:
     return settings.yes("portal_enabled") and settings.portal_takes_payments
 
 
-def _gateway_for(parts: Parts, session: Session, settings: Settings, invoice: Invoice, channel: str) -> int:
-    """The gateway for this invoice, or the refusal that says how to pay instead (O4)."""
+def gateway_at(parts: Parts, session: Session, location_id: int, channel: str) -> int:
+    """The gateway for what is paid at this location, or the refusal that says how to pay instead (O4)."""
+    settings = read_settings(session)
     off = words.OnlinePaymentOff(phone=settings.text("clinic_phone"))
     if not takes_cards(settings, channel):
         raise off
     gateway_id = session.scalar(
-        select(chosen_gateway(Invoice.location_id)).select_from(Invoice).where(Invoice.id == invoice.id)
+        select(chosen_gateway(Location.id)).select_from(Location).where(Location.id == location_id)
     )
     if gateway_id is None:
         raise off

@@ -27,6 +27,8 @@ from portal.payments.settle import end
 from portal.payments.states import State
 from portal.payments.steps import is_held, live_attempt
 from portal.payments.tables import DESK, Payment, PaymentAttempt
+from portal.programs.following import money_arrives
+from portal.programs.places import check_place
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ def _recorded(session: Session, invoice_id: int, received: DeskPayment, by: int)
     live = live_attempt(session, invoice_id)
     if live is not None and not (received.take_over or _is_own_and_waits(live, by)):
         raise words.SomebodyIsPaying
+    money_arrives(session, invoice, by)
     payment = Payment(
         receipt_number=take_receipt_numbers(session)[0],
         invoice_id=invoice_id,
@@ -137,6 +140,7 @@ def _as_before(invoice: Invoice, earlier: Payment, received: DeskPayment) -> Pai
 
 def check_receivable(session: Session, invoice: Invoice, received: DeskPayment) -> None:
     """Whether the invoice, as the form showed it, takes this amount. No payment makes a balance negative (I4)."""
+    check_place(session, invoice)
     if invoice.voided_at is not None:
         raise words.InvoiceIsVoid
     if invoice.balance_cents <= 0:

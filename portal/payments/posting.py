@@ -22,6 +22,7 @@ from portal.payments.cases import WHY, follow_books, open_case
 from portal.payments.states import State
 from portal.payments.steps import step
 from portal.payments.tables import DESK, ChargeLook, Payment, PaymentAttempt
+from portal.programs.following import money_arrives
 from portal.settings import read_settings
 
 FIRST_LOOK_BACK = timedelta(minutes=10)
@@ -38,6 +39,7 @@ def post(parts: Parts, session: Session, invoice: Invoice, attempt: PaymentAttem
     if intent.received_cents != attempt.amount_cents:
         problem = f"the gateway took {intent.received_cents} of {attempt.amount_cents}"
     if session.scalar(select(Payment.id).where(Payment.attempt_id == attempt.id)) is None:
+        money_arrives(session, invoice, attempt.user_id)
         payment = _payment(session, attempt, intent, charge)
         session.add(ChargeLook(payment_id=payment.id, next_look_at=now() + FIRST_LOOK_BACK))
         if payment.channel == DESK:

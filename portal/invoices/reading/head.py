@@ -35,7 +35,7 @@ from portal.invoices.reading.words import (
     weekday,
     with_credentials,
 )  # fmt: skip
-from portal.invoices.tables import Invoice
+from portal.invoices.tables import UNNUMBERED, Invoice
 from portal.money import format_money, is_chargeable, smallest_charge
 from portal.payments.tables import PaymentAttempt
 from portal.people import Patient
@@ -163,7 +163,7 @@ _HEADS = (
 )
 _HEAD = _HEADS.where(invoices.patient_id.in_(bindparam("patients", expanding=True)))
 
-_NUMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./ -]{0,23}")
+_NUMBER = re.compile(r"~?[A-Za-z0-9][A-Za-z0-9_./ -]{0,23}")
 
 
 def invoice_for(connection: Connection, payer: Payer, number: str) -> Head | None:
@@ -175,8 +175,8 @@ def invoice_for(connection: Connection, payer: Payer, number: str) -> Head | Non
 
 
 def invoice_for_staff(connection: Connection, number: str) -> Head | None:
-    """Any invoice by its number, for a page that only staff with the right open."""
-    if not _NUMBER.fullmatch(number):
+    """Any invoice by its number, for a page that only staff with the right open. One for a held place has none."""
+    if number.startswith(UNNUMBERED) or not _NUMBER.fullmatch(number):
         return None
     row = connection.execute(_HEADS, {"number": number}).first()
     return None if row is None else _head(row, sees_lines=True)

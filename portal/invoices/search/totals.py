@@ -26,7 +26,7 @@ from portal.invoices.reading.columns import invoices
 from portal.invoices.search.narrowing import ANY_STATUS, Narrowing
 from portal.invoices.search.rows import Shape, conditions, shape_of, values_of
 from portal.invoices.sums import ANY, ANY_STANDING, DAY, MONTH, InvoiceChange, InvoiceSum, counted
-from portal.invoices.tables import Invoice
+from portal.invoices.tables import UNCONFIRMED, Invoice
 from portal.money import format_money
 
 
@@ -132,8 +132,8 @@ def _changed(table: Any, shape: Shape, statement: Select[Any]) -> Select[Any]:
         statement = statement.where(table.practitioner_id == bindparam("practitioner", type_=Integer()))
     if len(shape.standings) == 1:
         # Not by the index of the standings: the changes are few, the invoices many.
-        statement = statement.where(table.standing + "" == bindparam("standing", type_=String()))
-    return statement
+        return statement.where(table.standing + "" == bindparam("standing", type_=String()))
+    return statement.where(table.standing + "" != UNCONFIRMED)
 
 
 def _sum_values(search: Narrowing) -> dict[str, object]:

@@ -20,7 +20,7 @@ GENERAL = (
     "portal_enabled", "portal_allow_sign_up", "idle_minutes",
     "clinic_name", "clinic_address", "clinic_phone", "clinic_email", "clinic_hue",
 )  # fmt: skip
-MODULES = ("module_payment_gateways", "module_programs")
+MODULES = ("module_payment_gateways", "module_programs", "program_hold_minutes", "program_offer_hours")
 SHOWN = "was_"
 """Beside each control its form says what it showed: only what the person changed is written."""
 LONGEST = 2_000
