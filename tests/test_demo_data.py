@@ -1,6 +1,8 @@
 """The demo clinic: believable, complete, and sound by the same checks as a real one."""
 
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pytest
@@ -35,6 +37,28 @@ TODAY = datetime.now(ZONE).date()
 KEYS = {"token": "pk_test_demo", "secret": "sk_test_demo", "webhook_secret": "whsec_demo"}
 
 
+@dataclass(frozen=True)
+class Alder:
+    """The demo clinic, made once for all tests that only look at it."""
+
+    database: Database
+    vault: Vault
+    made: DemoClinic
+
+    def look(self) -> Session:
+        """For reading: nothing that is done in it is committed."""
+        return Session(self.database.engine)
+
+
+@pytest.fixture(scope="module")
+def alder(database: str, databases: Databases) -> Iterator[Alder]:
+    """Look at it; whatever writes makes a clinic of its own."""
+    with databases.fresh(database) as url:
+        clinic, vault = Database(url), make_vault()
+        yield Alder(clinic, vault, make(clinic, vault))
+        clinic.close()
+
+
 @pytest.fixture
 def vault() -> Vault:
     return make_vault()
@@ -46,10 +70,9 @@ def make(clinic: Database, vault: Vault, keys: dict[str, str] | None = KEYS) -> 
     )
 
 
-def test_the_demo_clinic_has_everything_switched_on(clinic: Database, vault: Vault) -> None:
-    made = make(clinic, vault)
-    assert broken_invariants(clinic) == []
-    with clinic.transaction() as session:
+def test_the_demo_clinic_has_everything_switched_on(alder: Alder) -> None:
+    assert broken_invariants(alder.database) == []
+    with alder.look() as session:
         settings = read_settings(session)
         assert settings.portal_takes_payments
         assert settings.yes("portal_enabled")
@@ -58,20 +81,19 @@ def test_the_demo_clinic_has_everything_switched_on(clinic: Database, vault: Vau
         counts = {table: count_of(session, table) for table in (Location, Practitioner, Patient, Invoice)}
         assert counts == {Location: 2, Practitioner: 4, Patient: 30, Invoice: 200}
         assert count_of(session, Service) >= 12
-        assert (made.patients, made.invoices) == (30, 200)
-        gateway = session.get_one(ConfiguredGateway, made.gateway_id)
+        assert (alder.made.patients, alder.made.invoices) == (30, 200)
+        gateway = session.get_one(ConfiguredGateway, alder.made.gateway_id)
         assert (gateway.location_id, gateway.mode, gateway.status, gateway.is_default) == (
             None,
             "test",
             "active",
             True,
         )
-        assert keys_of(session, gateway.id).secret(vault) == "sk_test_demo"
+        assert keys_of(session, gateway.id).secret(alder.vault) == "sk_test_demo"
 
 
-def test_everybody_who_is_listed_can_sign_in(clinic: Database, vault: Vault) -> None:
-    made = make(clinic, vault)
-    assert {(each.email, each.role) for each in made.sign_ins} == {
+def test_everybody_who_is_listed_can_sign_in(alder: Alder) -> None:
+    assert {(each.email, each.role) for each in alder.made.sign_ins} == {
         ("maya@example.com", "patient"),
         ("jonas@example.com", "patient"),
         ("dana@example.com", "front_desk"),
@@ -79,18 +101,17 @@ def test_everybody_who_is_listed_can_sign_in(clinic: Database, vault: Vault) -> 
         ("liam@example.com", "practitioner"),
         ("marc@example.com", "administrator"),
     }
-    with clinic.transaction() as session:
+    with alder.look() as session:
         users = {user.email: user for user in session.scalars(select(User))}
-        assert users.keys() == {each.email for each in made.sign_ins}
+        assert users.keys() == {each.email for each in alder.made.sign_ins}
         assert {user.password for user in users.values()} == {"hash of try-it"}
         addresses = session.scalars(select(Patient.email)).all()
         assert all(address.isascii() and address.endswith("@example.com") for address in addresses if address)
         assert len(set(addresses) - {""}) == 29  # Theo, a child, has none
 
 
-def test_maya_sees_what_the_demo_tells_of(clinic: Database, vault: Vault) -> None:
-    make(clinic, vault)
-    with clinic.transaction() as session:
+def test_maya_sees_what_the_demo_tells_of(alder: Alder) -> None:
+    with alder.look() as session:
         maya, theo = session.scalars(select(Patient).order_by(Patient.id).limit(2)).all()
         assert (maya.name, theo.name) == ("Maya Lindqvist", "Theo Lindqvist")
         assert theo.birth_date is not None
@@ -120,9 +141,8 @@ def _invoices(session: Session, maya: Patient, theo: Patient, *which: ColumnElem
     return list(session.scalars(theirs.order_by(Invoice.id)))
 
 
-def test_there_are_invoices_in_every_state(clinic: Database, vault: Vault) -> None:
-    make(clinic, vault)
-    with clinic.transaction() as session:
+def test_there_are_invoices_in_every_state(alder: Alder) -> None:
+    with alder.look() as session:
         invoices = session.scalars(select(Invoice)).all()
         standings = [status_of(invoice, TODAY) for invoice in invoices]
         statuses = Counter(standing.status for standing in standings)
@@ -136,9 +156,8 @@ def test_there_are_invoices_in_every_state(clinic: Database, vault: Vault) -> No
         assert all(invoice.issued_at.date() <= TODAY + timedelta(days=1) for invoice in invoices)
 
 
-def test_the_schedule_is_alive(clinic: Database, vault: Vault) -> None:
-    make(clinic, vault)
-    with clinic.transaction() as session:
+def test_the_schedule_is_alive(alder: Alder) -> None:
+    with alder.look() as session:
         visits = session.scalars(select(Appointment)).all()
         days = {visit.starts_at.astimezone(ZONE).date() for visit in visits}
         assert len([day for day in days if day > TODAY]) >= 5 and min(days) < TODAY
@@ -150,9 +169,8 @@ def test_the_schedule_is_alive(clinic: Database, vault: Vault) -> None:
         assert count_of(session, BookedQuarter) == wanted
 
 
-def test_numbers_follow_the_dates_without_a_gap(clinic: Database, vault: Vault) -> None:
-    make(clinic, vault)
-    with clinic.transaction() as session:
+def test_numbers_follow_the_dates_without_a_gap(alder: Alder) -> None:
+    with alder.look() as session:
         for location in session.scalars(select(Location)):
             rows = session.execute(
                 select(Invoice.number, Invoice.service_on)
@@ -164,26 +182,22 @@ def test_numbers_follow_the_dates_without_a_gap(clinic: Database, vault: Vault) 
             assert [day for _, day in rows] == sorted(day for _, day in rows)
 
 
-def test_past_card_payments_are_not_the_gateways(clinic: Database, vault: Vault) -> None:
+def test_past_card_payments_are_not_the_gateways(alder: Alder) -> None:
     # Otherwise the reconciliation would miss them in an account that never saw them.
-    make(clinic, vault)
-    with clinic.transaction() as session:
+    with alder.look() as session:
         cards = session.scalars(select(Payment).where(Payment.kind == "card")).all()
         assert cards
         assert all(payment.gateway_id is None and payment.charge_id is None for payment in cards)
         assert all(payment.brand and payment.last4 for payment in cards)
 
 
-def test_the_same_seed_gives_the_same_clinic(database: str, databases: Databases, vault: Vault) -> None:
+def test_the_same_seed_gives_the_same_clinic(alder: Alder, clinic: Database, vault: Vault) -> None:
+    make(clinic, vault)
     books = []
-    for _ in range(2):
-        with databases.fresh(database) as url:
-            clinic = Database(url)
-            make(clinic, vault)
-            with clinic.read() as connection:
-                invoices = select(Invoice.number, Invoice.service_on, Invoice.owed_cents, Invoice.paid_cents)
-                books.append(connection.execute(invoices.order_by(Invoice.id)).all())
-            clinic.close()
+    for each in (alder.database, clinic):
+        with each.read() as connection:
+            invoices = select(Invoice.number, Invoice.service_on, Invoice.owed_cents, Invoice.paid_cents)
+            books.append(connection.execute(invoices.order_by(Invoice.id)).all())
     assert books[0] == books[1]
 
 
