@@ -5,8 +5,9 @@ code of a template, of a route, and of a statement. Passwords are hashed with ar
 """
 
 import gc
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from functools import partial
+from itertools import count
 from typing import Any
 
 import pytest
@@ -33,12 +34,33 @@ class Templates(BytecodeCache):
 
 
 class Route(Rule):
-    """A rule that compiles its way of building an address unless another application has just the same rule.
+    """A rule that is read, and its way of building an address compiled, unless another application has just the same.
 
-    What is compiled takes the rule itself as an argument, and so belongs to none.
+    What is compiled takes the rule itself as an argument, and so belongs to none. Each has converters of its own.
     """
 
     _compiled: dict[Any, Any] = {}  # noqa: RUF012  one for all rules is what it is for
+    _read: dict[Any, tuple[list[Any], list[Any], list[Any]]] = {}  # noqa: RUF012  as above
+
+    def _parse_rule(self, rule: str) -> Iterable[Any]:
+        assert self.map is not None
+        key = (rule, *self.map.converters.items())
+        if key not in self._read:
+            self._asked_for: list[Any] = []
+            before = len(self._trace)
+            parts = [*super()._parse_rule(rule)]
+            self._read[key] = parts, self._trace[before:], self._asked_for
+            return parts
+        parts, trace, asked_for = self._read[key]
+        self._trace += trace
+        for variable, *converter in asked_for:
+            self._converters[variable] = super().get_converter(variable, *converter)
+            self.arguments.add(variable)
+        return parts
+
+    def get_converter(self, *asked_for: Any) -> Any:
+        self._asked_for.append(asked_for)
+        return super().get_converter(*asked_for)
 
     def _compile_builder(self, append_unknown: bool = True) -> Any:
         key = (repr(self.rule), repr(self.defaults), tuple(self._trace), append_unknown)
@@ -90,7 +112,27 @@ def _once() -> Iterator[None]:
         yield
 
 
+# --- garbage --------------------------------------------------------------------------------------------------------
+
+TESTS_PER_COLLECTION = 25
+
+
 def pytest_collection_finish() -> None:
-    """What is there by now stays until the end: no collection has to look through it again."""
+    _collect()
+    # Each application leaves so much garbage that every few tests all that there is would be looked through, which
+    # took a third of the run. Now that happens between tests only, and what stays is set aside.
+    gc.set_threshold(100_000, 20, 1_000_000)
+
+
+def _collect() -> None:
+    """Throw away what is left of earlier tests. The rest stays to the end: no collection looks through it again."""
     gc.collect()
     gc.freeze()
+
+
+_finished = count(1)
+
+
+def pytest_runtest_logfinish() -> None:
+    if next(_finished) % TESTS_PER_COLLECTION == 0:
+        _collect()
