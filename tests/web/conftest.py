@@ -20,7 +20,7 @@ from portal import create_app
 from portal.config import Config, from_environment
 from portal.gateway import Gateway
 from portal.gateway.stripe import StripeConnector
-from portal.parts import Connect, Parts
+from portal.parts import Parts
 from portal.passwords import hashed
 from portal.sandbox import Sandbox
 from portal.settings import change_setting
@@ -100,9 +100,8 @@ class Site:
 
     def take_cards_at(self, sandbox: Sandbox) -> None:
         """From now on the clinic's Stripe is this sandbox, reached without a socket."""
-        self.close()
-        client = sandbox.http_client()
-        self.app = _made(self.config, StripeConnector("https://api.stripe.test", http_client=client))
+        connect = StripeConnector("https://api.stripe.test", http_client=sandbox.http_client())
+        self.app.extensions["portal"] = replace(self.parts, connect=connect)
 
     def another_process(self, **changes: Any) -> Flask:
         """A second application over the same clinic database, with nothing else in common."""
@@ -140,8 +139,8 @@ class Site:
             event.remove(engine, "before_cursor_execute", hear)
 
 
-def _made(config: Config, connect: Connect = no_gateway) -> Flask:
-    app = create_app(config, connect=connect)
+def _made(config: Config) -> Flask:
+    app = create_app(config, connect=no_gateway)
     app.test_client_class = Visitor
     return app
 
