@@ -93,6 +93,11 @@ def create_database(base_url: str, name: str, template: str | None = None) -> st
 
 def drop_database(base_url: str, name: str) -> None:
     """Drop a database, and the connections that were left open to it."""
+    # A drop that meets a connection, even one that is just ending, sleeps for a tenth of a second.
+    disconnect_all(base_url, name)
+    until = time.monotonic() + 1
+    while _is_connected_to(base_url, name) and time.monotonic() < until:
+        time.sleep(0.001)
     _execute(base_url, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
@@ -102,16 +107,21 @@ def disconnect_all(base_url: str, name: str) -> None:
     _execute(base_url, sql.SQL(statement).format(sql.Literal(name)))
 
 
+def _is_connected_to(base_url: str, name: str) -> bool:
+    statement = "SELECT FROM pg_stat_activity WHERE datname = {}"
+    return _execute(base_url, sql.SQL(statement).format(sql.Literal(name))).rowcount > 0
+
+
 _connections: dict[str, psycopg.Connection] = {}
 
 
-def _execute(base_url: str, statement: sql.Composed) -> None:
+def _execute(base_url: str, statement: sql.Composed) -> psycopg.Cursor:
     """By one connection for the whole process: opening one costs as much as dropping a database."""
     connection = _connections.get(base_url)
     if connection is None or connection.closed:
         url = make_url(base_url).set(drivername="postgresql").render_as_string(hide_password=False)
         connection = _connections[base_url] = psycopg.connect(url, autocommit=True)
-    connection.execute(statement)
+    return connection.execute(statement)
 
 
 @dataclass(frozen=True)
