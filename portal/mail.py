@@ -8,12 +8,13 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import Policy
 from email.utils import format_datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from sqlalchemy.exc import OperationalError
@@ -21,6 +22,7 @@ from sqlalchemy.orm import Session
 
 from portal.clock import now
 from portal.letters.receipts import attached_receipt
+from portal.letters.registrations import words_of
 from portal.letters.reminders import why_not_now
 from portal.letters.writing import one_line, write
 from portal.outbox import (
@@ -35,6 +37,9 @@ from portal.outbox import (
 )
 from portal.parts import Parts
 from portal.post import NotSent, Post, post_of
+from portal.programs.calendar import calendar_of_registration
+from portal.programs.refusals import RegistrationNotFound
+from portal.programs.seats import CONFIRMED
 from portal.settings import Settings, read_settings
 
 ROUND_S = 30
@@ -121,6 +126,11 @@ class _Round:
         try:
             if letter.kind == "reminder" and (held := why_not_now(self._parts, letter.id)) is not None:
                 return held
+            if letter.registration_id is not None:
+                words = self._words_about(letter, letter.registration_id)
+                if words is None:
+                    return Mishap(Trouble.NOT_NEEDED, for_good=True)
+                letter = replace(letter, words=words)
             self._post.send(_message(self._parts, self._settings, letter))
         except BadAddress:
             mishap = Mishap(Trouble.NOT_AN_ADDRESS, for_good=True)
@@ -137,6 +147,11 @@ class _Round:
         self._broken_lines = self._broken_lines + 1 if mishap.trouble is Trouble.BROKEN_OFF else 0
         log.warning("mail %s (%s) was not sent: %s", letter.id, letter.kind, mishap)
         return mishap
+
+    def _words_about(self, letter: Letter, registration_id: int) -> dict[str, Any] | None:
+        """The words of a mail about a registration, written now; None where what it tells is not so any more."""
+        with self._parts.database.read() as connection:
+            return words_of(connection, self._settings, letter.kind, registration_id)
 
     def _noted(self, letter: Letter, mishap: Mishap | None, may_go_on: bool) -> Letter | None:
         """Write down how it ended; gives the next one, if there is to be one."""
@@ -178,25 +193,42 @@ class _Round:
 
 def _message(parts: Parts, settings: Settings, letter: Letter) -> EmailMessage:
     pdf = attached_receipt(parts, settings, letter.words) if letter.kind == "receipt" else None
-    message = written(letter, settings, parts.config.mail_url, parts.config.base_url, has_pdf=pdf is not None)
+    calendar = _calendar(parts, letter.registration_id) if letter.kind == CONFIRMED else None
+    more = {"has_pdf": pdf is not None, "has_calendar": calendar is not None}
+    letter = replace(letter, words={**letter.words, **more})
+    message = written(letter, settings, parts.config.mail_url, parts.config.base_url)
     if pdf is not None:
         name = f"receipt-{letter.words['receipt']}.pdf"
         message.add_attachment(pdf, maintype="application", subtype="pdf", filename=name)
+    if calendar is not None:
+        told = {"charset": "utf-8", "method": "PUBLISH"}
+        message.add_attachment(calendar, maintype="text", subtype="calendar", filename="sessions.ics", params=told)
     return message
+
+
+def _calendar(parts: Parts, registration_id: int | None) -> bytes | None:
+    """The sessions of a place, for calendars; None where there are none."""
+    if registration_id is None:
+        return None
+    try:
+        with parts.database.read() as connection:
+            return calendar_of_registration(connection, registration_id, parts.config.base_url)
+    except RegistrationNotFound:
+        return None
 
 
 # --- writing --------------------------------------------------------------------------------------------------------
 
 
-def written(
-    letter: Letter, settings: Settings, mail_url: str, base_url: str, *, has_pdf: bool = False
-) -> EmailMessage:
+def written(letter: Letter, settings: Settings, mail_url: str, base_url: str) -> EmailMessage:
     """The mail as it goes out, from templates/email/<kind>. Raises BadMail."""
     to = _address(letter.recipient)
     if to is None:
         raise BadAddress
     try:
-        subject, body, html = write(letter.kind, {**letter.words, "has_pdf": has_pdf}, settings, base_url)
+        subject, body, html = write(
+            letter.kind, {"has_pdf": False, "has_calendar": False, **letter.words}, settings, base_url
+        )
         message = EmailMessage()
         message["Subject"] = subject
         message["From"] = _sender(settings, mail_url, base_url)

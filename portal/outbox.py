@@ -92,7 +92,7 @@ NOTHING = About()
 
 @dataclass(frozen=True)
 class Letter:
-    """A claimed mail: what the worker needs to write and send it."""
+    """A claimed mail: what the worker needs to write and send it. `registration_id`: one that has no words yet."""
 
     id: int
     kind: str
@@ -100,6 +100,7 @@ class Letter:
     words: dict[str, Any]
     message_id: str
     tries: int
+    registration_id: int | None = None
 
 
 def queue_mail(
@@ -190,7 +191,7 @@ WHY: dict[str, LazyString] = {
     Trouble.NOT_WRITTEN: _l("This email could not be written. That is a fault of the portal."),
     Trouble.NOT_OPENED: _l("This email was sealed with a key that the portal no longer has."),
     Trouble.NIGHT: _l("It waited until it was night at the clinic. It goes out in the morning."),
-    Trouble.NOT_NEEDED: _l("When its turn came, this reminder was not owed or not wanted any more."),
+    Trouble.NOT_NEEDED: _l("When its turn came, this email was not needed or not wanted any more."),
 }
 
 
@@ -303,7 +304,7 @@ def claim_letter(session: Session, vault: Vault, host: str = "localhost") -> Let
             log.error("mail %s (%s) can't be opened with the keys there are", row.id, row.kind)
             _note(row, Mishap(Trouble.NOT_OPENED))
             continue
-        return Letter(row.id, row.kind, row.recipient, words, row.message_id, row.tries)
+        return Letter(row.id, row.kind, row.recipient, words, row.message_id, row.tries, row.registration_id)
     return None
 
 

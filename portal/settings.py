@@ -131,6 +131,16 @@ def _days(name: str, meaning: str, most: int, default: str) -> Key:
     return Key(name, meaning, f"a whole number from 0 to {most}", default, _whole(0, most))
 
 
+PROGRAM_LETTERS: Mapping[str, str] = {
+    "registration": "Place confirmed",
+    "registration_cancelled": "Place cancelled",
+    "waitlisted": "On the waitlist",
+    "place_offered": "A place is offered",
+    "place_lapsed": "An offer is over",
+    "no_place": "Paid, and no place left",
+}
+"""The mails about places in programs."""
+
 LETTERS: Mapping[str, str] = {
     "pay_request": "Request to pay",
     "invoice": "Invoice",
@@ -139,8 +149,9 @@ LETTERS: Mapping[str, str] = {
     "refund": "Refund",
     "reminder": "Reminder",
     "void": "Invoice void",
+    **PROGRAM_LETTERS,
 }
-"""The mails about invoices, each of which may carry a paragraph of the clinic's own."""
+"""The mails that may carry a paragraph of the clinic's own."""
 
 KEYS: Mapping[str, Key] = {
     "portal_enabled": _yes_or_no("Portal enabled", "Patients can use the portal at all", "yes"),

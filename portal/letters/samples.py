@@ -15,6 +15,18 @@ _ALL = {
     "amount": format_money(139_76, "CAD", full=True),
     "until": "17 December 2026",
 }
+_PLACE: Mapping[str, Any] = {
+    "who": "",
+    "program": "Back in motion",
+    "registration_path": "/registrations/example",
+    "program_path": "/programs/example",
+    "when": [
+        f"Tue {day} 2027, 5:30 to 6:30 pm" for day in ("12 Jan", "19 Jan", "26 Jan", "2 Feb", "9 Feb", "16 Feb")
+    ],
+    "more": 0,
+    "where": ["Riverside", "Studio 2", "118 Alder Lane, Kelowna BC"],
+    "led_by": "Priya Raman, PT",
+}
 _ITS_OWN: Mapping[str, Mapping[str, Any]] = {
     "pay_request": {},
     "invoice": {"is_owed": True},
@@ -29,6 +41,32 @@ _ITS_OWN: Mapping[str, Mapping[str, Any]] = {
     "refund": {"given_back_on": "17 November 2026", "how": "", "card": "Visa 4242"},
     "reminder": {"is_overdue": False},
     "void": {"who": "Dana Whitfield", "void_on": "17 November 2026"},
+    "registration": {
+        **_PLACE,
+        "full_until": "5 January 2027",
+        "late_percent": 50,
+        "paid": format_money(210_00, "CAD", full=True),
+        "owed": "",
+        "has_calendar": True,
+    },
+    "place_offered": {
+        **_PLACE,
+        "until": "Wednesday 18 November 2026, 2:00 pm",
+        "until_short": "Wed 18 Nov, 2:00 pm",
+        "price": format_money(210_00, "CAD", full=True),
+    },
+    "place_lapsed": {**_PLACE, "has_list": True},
+    "registration_cancelled": {
+        **_PLACE,
+        "is_by_bank": False,
+        "is_back": False,
+        "back": format_money(105_00, "CAD", full=True),
+        "how": "card",
+        "kept": format_money(105_00, "CAD", full=True),
+        "owed": "",
+    },
+    "no_place": {**_PLACE, "back": format_money(210_00, "CAD", full=True), "how": "card", "has_list": True},
+    "waitlisted": {**_PLACE, "place_in_line": 3, "hours": 24},
 }
 
 

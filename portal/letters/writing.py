@@ -41,12 +41,18 @@ def write(kind: str, words: Mapping[str, Any], settings: Settings, base_url: str
         "light": light(settings.number("clinic_hue")),
         "dark": dark(settings.number("clinic_hue")),
     }
-    everything = {name: one_line(word) if isinstance(word, str) else word for name, word in everything.items()}
+    everything = {name: _in_lines(word) for name, word in everything.items()}
     subject, text, html = (
         _templates().get_template(f"email/{kind}/{part}").render(everything)
         for part in ("subject.txt", "body.txt", "body.html")
     )
     return Written(" ".join(subject.split()), _paragraphs(text), html)
+
+
+def _in_lines(word: Any) -> Any:
+    if isinstance(word, list):
+        return [_in_lines(line) for line in word]
+    return one_line(word) if isinstance(word, str) else word
 
 
 def one_line(word: str) -> str:

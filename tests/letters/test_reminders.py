@@ -204,7 +204,7 @@ def test_one_that_waited_is_not_sent_at_night_and_not_once_paid(late: Stage) -> 
     assert deliver(10, 1) == 0
     (mail,) = reminders(late)
     assert (state_of(mail), mail.words_sealed) == (MailState.DROPPED, None)
-    assert "not owed or not wanted any more" in str(why_in_words(mail))
+    assert "not needed or not wanted any more" in str(why_in_words(mail))
     with late.database.read() as connection:
         assert waiting_mail(connection).failed_lately == 0
 

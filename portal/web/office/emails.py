@@ -36,6 +36,12 @@ WHEN = {
     "refund": _l("When money has really gone back, to whoever had paid."),
     "reminder": _l("Some days before the due date, and after it, as set here."),
     "void": _l("To the addresses set here, when an invoice is voided."),
+    "registration": _l("When a place in a program is paid, or confirmed without a payment. The dates are attached."),
+    "registration_cancelled": _l("When a confirmed place is cancelled, by the person or by staff."),
+    "waitlisted": _l("When somebody joins the waitlist of a program."),
+    "place_offered": _l("When a place comes free, to whoever has waited longest."),
+    "place_lapsed": _l("When the time to take an offered place has run out."),
+    "no_place": _l("When a payment arrives after its place went to somebody else. The money goes back by itself."),
 }
 
 

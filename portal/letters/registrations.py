@@ -1,0 +1,248 @@
+"""What the mails about registrations say: written when they are sent, from what is true then (decision 014).
+
+One whose news is not so any more is not sent: nobody is offered a place that somebody else has by now.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from babel.dates import format_datetime, format_time
+from sqlalchemy import Connection, func, or_, select
+
+from portal.clinic import Location, Practitioner
+from portal.clock import now
+from portal.invoices.reading import full_day
+from portal.invoices.reading.words import with_credentials
+from portal.invoices.tables import Invoice
+from portal.money import format_money
+from portal.payments.tables import Payment
+from portal.people import Patient
+from portal.programs.addressing import reader_of
+from portal.programs.cancelling import rule_for
+from portal.programs.pricing import priced, taxes_of
+from portal.programs.seats import CANCELLED, CONFIRMED, LAPSED, NO_PLACE, OFFERED, WAITLISTED
+from portal.programs.states import Place, Why
+from portal.programs.tables import Program, ProgramSession, Registration
+from portal.settings import Settings
+
+MOST_NAMED = 16
+"""So many sessions are written out; the calendar file and the page have them all."""
+
+Words = dict[str, Any]
+
+
+def words_of(connection: Connection, settings: Settings, kind: str, registration_id: int) -> Words | None:
+    """The words of such a mail, as things stand now; None where there is nothing to tell any more."""
+    row = connection.execute(_FACTS.where(Registration.id == registration_id)).one()
+    if not _IS_SO[kind](row):
+        return None
+    return {**_shared(connection, row), **_OWN[kind](connection, settings, row)}
+
+
+_FACTS = (
+    select(
+        Registration.id, Registration.public_id, Registration.program_id, Registration.patient_id,
+        Registration.user_id, Registration.channel, Registration.state, Registration.why, Registration.held_until,
+        Registration.waiting_since, Registration.price_cents, Registration.discount_cents, Registration.kept_cents,
+        Registration.give_back_cents, Registration.invoice_id,
+        Program.public_id.label("program_public_id"), Program.name, Program.visible, Program.refund_days,
+        Program.late_share_percent, Program.waitlist_size,
+        Location.name.label("location"), Location.address, Location.timezone, Location.currency,
+        Practitioner.name.label("practitioner"), Practitioner.credentials,
+        Patient.given_name, Patient.family_name,
+        Invoice.paid_cents, Invoice.balance_cents,
+    )
+    .join(Program, Program.id == Registration.program_id)
+    .join(Location, Location.id == Program.location_id)
+    .outerjoin(Practitioner, Practitioner.id == Program.practitioner_id)
+    .outerjoin(Patient, Patient.id == Registration.patient_id)
+    .outerjoin(Invoice, Invoice.id == Registration.invoice_id)
+)  # fmt: skip
+
+
+def _is_offered(row: Any) -> bool:
+    return bool(row.state == Place.OFFERED and row.held_until > now())
+
+
+_IS_SO: Mapping[str, Callable[[Any], bool]] = {
+    CONFIRMED: lambda row: row.state == Place.CONFIRMED,
+    OFFERED: _is_offered,
+    LAPSED: lambda row: row.state == Place.LAPSED and row.why == Why.TIME,
+    CANCELLED: lambda row: row.state == Place.CANCELLED,
+    NO_PLACE: lambda row: row.state in (Place.LAPSED, Place.RELEASED) and row.why == Why.FULL,
+    WAITLISTED: lambda row: row.state == Place.WAITING,
+}
+
+
+def _shared(connection: Connection, row: Any) -> Words:
+    """`who` is empty where the reader is the person; else whom it is about."""
+    reader = reader_of(connection, row)
+    is_reader = reader is not None and reader.patient_id == row.patient_id
+    return {
+        "name": reader.name if reader else "",
+        "who": "" if is_reader else row.given_name or row.family_name or "",
+        "program": row.name,
+        "registration_path": f"/registrations/{row.public_id}",
+        "program_path": f"/programs/{row.program_public_id}" if row.visible else "/my-programs",
+    }
+
+
+# --- a place --------------------------------------------------------------------------------------------------------
+
+
+def _confirmed(connection: Connection, _settings: Settings, row: Any) -> Words:
+    paid, owed = row.paid_cents or 0, row.balance_cents or 0
+    return {
+        **_meetings(connection, row),
+        **_rule(connection, row),
+        "paid": _money(paid, row) if paid > 0 else "",
+        "owed": _money(owed, row) if owed > 0 else "",
+    }
+
+
+def _offered(connection: Connection, _settings: Settings, row: Any) -> Words:
+    price = priced(row.price_cents, row.discount_cents, taxes_of(connection, row.program_id))
+    return {
+        **_meetings(connection, row),
+        "until": moment_in_words(row.held_until, row.timezone),
+        "until_short": moment_in_words(row.held_until, row.timezone, "EEE d MMM"),
+        "price": "" if price.is_free else _money(price.total_cents, row),
+    }
+
+
+def _lapsed(_connection: Connection, _settings: Settings, row: Any) -> Words:
+    return {"has_list": row.waitlist_size > 0}
+
+
+def _waitlisted(connection: Connection, settings: Settings, row: Any) -> Words:
+    earlier = select(func.count()).where(
+        Registration.program_id == row.program_id,
+        Registration.state == Place.WAITING,
+        or_(
+            Registration.waiting_since < row.waiting_since,
+            (Registration.waiting_since == row.waiting_since) & (Registration.id < row.id),
+        ),
+    )
+    return {
+        **_meetings(connection, row),
+        "place_in_line": 1 + (connection.scalar(earlier) or 0),
+        "hours": settings.number("program_offer_hours"),
+    }
+
+
+# --- what goes back -------------------------------------------------------------------------------------------------
+
+
+def _cancelled(connection: Connection, _settings: Settings, row: Any) -> Words:
+    came, by_card = _came(connection, row)
+    back = row.give_back_cents
+    if row.why in (Why.VOID, Why.REFUNDED):
+        back = came
+    return {
+        "is_by_bank": row.why == Why.DISPUTE,
+        "is_back": row.why == Why.REFUNDED,
+        "back": _money(back, row) if back > 0 else "",
+        "how": _how(back, by_card),
+        "kept": _money(min(row.kept_cents, came), row) if row.kept_cents > 0 and came > 0 else "",
+        "owed": _money(row.balance_cents, row) if (row.balance_cents or 0) > 0 else "",
+    }
+
+
+def _no_place(connection: Connection, _settings: Settings, row: Any) -> Words:
+    came, by_card = _came(connection, row)
+    return {"back": _money(came, row), "how": _how(came, by_card), "has_list": row.waitlist_size > 0}
+
+
+def _came(connection: Connection, row: Any) -> tuple[int, int]:
+    """What was paid for the place, all together and by card, whatever went back since; in minor units."""
+    if row.invoice_id is None:
+        return 0, 0
+    charged = func.sum(Payment.amount_cents).filter(Payment.charge_id.is_not(None))
+    found = connection.execute(
+        select(func.coalesce(func.sum(Payment.amount_cents), 0), func.coalesce(charged, 0)).where(
+            Payment.invoice_id == row.invoice_id, Payment.nature.in_(("payment", "reversal"))
+        )
+    ).one()
+    return int(found[0]), int(found[1])
+
+
+def _how(back: int, by_card: int) -> str:
+    """How money goes back: "card", "desk", or "both"."""
+    if by_card <= 0:
+        return "desk"
+    return "card" if by_card >= back else "both"
+
+
+# --- in words -------------------------------------------------------------------------------------------------------
+
+
+def _money(cents: int, row: Any) -> str:
+    return format_money(cents, row.currency, full=True)
+
+
+def _meetings(connection: Connection, row: Any) -> Words:
+    """When, where and with whom, each as lines."""
+    sessions = connection.execute(
+        select(ProgramSession.starts_at, ProgramSession.ends_at, ProgramSession.room)
+        .where(ProgramSession.program_id == row.program_id)
+        .order_by(ProgramSession.starts_at, ProgramSession.id)
+    ).all()
+    rooms = {session.room for session in sessions}
+    room = rooms.pop() if len(rooms) == 1 else ""
+    when = [session_in_words(one.starts_at, one.ends_at, row.timezone) for one in sessions]
+    if not room:
+        when = [f"{line}, {one.room}" if one.room else line for line, one in zip(when, sessions, strict=True)]
+    return {
+        "when": when[:MOST_NAMED],
+        "more": max(len(when) - MOST_NAMED, 0),
+        "where": [line for line in (row.location, room, row.address) if line],
+        "led_by": with_credentials(row.practitioner, row.credentials) if row.practitioner else "",
+    }
+
+
+def _rule(connection: Connection, row: Any) -> Words:
+    """What a cancellation gives back: all of it until a day (empty: that day is over), later a share in percent."""
+    first = connection.scalar(
+        select(func.min(ProgramSession.starts_at)).where(ProgramSession.program_id == row.program_id)
+    )
+    rule = rule_for(row, first, row.timezone, now())
+    in_time = rule.percent == 100 and rule.full_until is not None
+    return {"full_until": full_day(rule.full_until) if in_time and rule.full_until else "",
+            "late_percent": row.late_share_percent}  # fmt: skip
+
+
+def moment_in_words(moment: datetime, zone: str, day: str = "EEEE d MMMM y") -> str:
+    """ "Tuesday 24 November 2026, 2:00 pm", by the clock of that zone."""
+    local = moment.astimezone(ZoneInfo(zone))
+    return f"{format_datetime(local, day, locale='en')}, {_clock(local)}"
+
+
+def session_in_words(starts_at: datetime, ends_at: datetime, zone: str) -> str:
+    """ "Tue 12 Jan 2027, 5:30 to 6:30 pm", by the clock of that zone."""
+    starts, ends = (moment.astimezone(ZoneInfo(zone)) for moment in (starts_at, ends_at))
+    begins = _clock(starts)
+    if starts.date() != ends.date():
+        return f"{_day(starts)}, {begins} to {_day(ends)}, {_clock(ends)}"
+    if begins[-2:] == _clock(ends)[-2:]:
+        begins = begins[:-3]
+    return f"{_day(starts)}, {begins} to {_clock(ends)}"
+
+
+def _day(local: datetime) -> str:
+    return str(format_datetime(local, "EEE d MMM y", locale="en"))
+
+
+def _clock(local: datetime) -> str:
+    return str(format_time(local, "h:mm a", locale="en")).lower()
+
+
+_OWN: Mapping[str, Callable[[Connection, Settings, Any], Words]] = {
+    CONFIRMED: _confirmed,
+    OFFERED: _offered,
+    LAPSED: _lapsed,
+    CANCELLED: _cancelled,
+    NO_PLACE: _no_place,
+    WAITLISTED: _waitlisted,
+}
