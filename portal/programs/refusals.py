@@ -13,6 +13,14 @@ class ProgramNotFound(Refusal):
     message = _l("It may have been taken off the list. All programs are on the Programs page.")
 
 
+class ProgramsClosed(Refusal):
+    """The clinic has the module Programs off."""
+
+    status = 404
+    title = _l("The clinic has no programs here at the moment")
+    message = _l("Nothing was changed, and nothing was charged. To ask about a program, please call the clinic.")
+
+
 class RegistrationNotFound(Refusal):
     """No such registration, or somebody else's."""
 

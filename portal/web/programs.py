@@ -1,15 +1,92 @@
-"""Group programs. None can be registered for yet, and the page says so."""
+"""Group programs as anybody sees them, signed in or not: what there is, one of them, its dates to take along."""
 
-from flask import Blueprint, render_template
+from uuid import uuid4
+
+from flask import Blueprint, Response, current_app, render_template, url_for
 from flask.typing import ResponseReturnValue
 
-from portal.web.access import patient_only
+from portal.parts import parts
+from portal.permissions import May
+from portal.programs.calendar import MEDIA_TYPE, calendar_of_program
+from portal.programs.reading import ProgramPage, Reader, program_page, programs_to_come
+from portal.programs.refusals import ProgramNotFound, ProgramsClosed
+from portal.web.access import public
+from portal.web.scope import payment_modes, person, reading, settings
 
 bp = Blueprint("programs", __name__)
 
 
+def check_that_programs_are_on() -> None:
+    """Raises ProgramsClosed while the clinic has the module off."""
+    if not settings().yes("module_programs"):
+        raise ProgramsClosed
+
+
+def _reader() -> Reader | None:
+    """The signed-in patient, or None for a stranger and for staff."""
+    someone = person()
+    return Reader(someone.id, someone.patient_id) if someone and someone.patient_id is not None else None
+
+
+def _program(public_id: str) -> ProgramPage:
+    """The program, where it may be seen: one that is not shown yet, by whoever sets programs up. Raises
+    ProgramNotFound.
+    """
+    check_that_programs_are_on()
+    found, someone = program_page(reading(), public_id, _reader()), person()
+    sets_up = someone is not None and someone.is_staff and someone.may(May.PROGRAMS)
+    if found is None or not (found.visible or sets_up):
+        raise ProgramNotFound
+    return found
+
+
 @bp.get("/programs")
-@patient_only
+@public
 def browse() -> ResponseReturnValue:
     """What there is to take part in."""
-    return render_template("programs/list.html")
+    check_that_programs_are_on()
+    return render_template("programs/list.html", programs=programs_to_come(reading(), _reader()))
+
+
+@bp.get("/programs/<public_id>")
+@public
+def one(public_id: str) -> ResponseReturnValue:
+    """One program: what, when, where, for how much, and the way to a place in it."""
+    program, someone = _program(public_id), person()
+    return render_template(
+        "programs/one.html",
+        program=program,
+        is_staff=someone is not None and someone.is_staff,
+        is_open_online=settings().yes("portal_enabled") and program.can_be_paid_online(payment_modes()),
+        hold_minutes=settings().number("program_hold_minutes"),
+        offer_hours=settings().number("program_offer_hours"),
+        request_id=uuid4(),
+        address_of=_address_of,
+        share=parts().config.base_url + url_for("programs.one", public_id=public_id),
+    )
+
+
+def _address_of(endpoint: str, public_id: str) -> str:
+    """Where a page is, once there is such a page."""
+    return url_for(endpoint, public_id=public_id) if endpoint in current_app.view_functions else ""
+
+
+@bp.get("/programs/<public_id>/calendar.ics")
+@public
+def calendar(public_id: str) -> ResponseReturnValue:
+    """The dates of a program, for anybody's calendar."""
+    program = _program(public_id)
+    return calendar_answer(calendar_of_program(reading(), program.id, parts().config.base_url), program.name)
+
+
+def calendar_answer(file: bytes, name: str) -> Response:
+    """A calendar file, to be opened by what keeps the reader's calendar."""
+    answer = Response(file, content_type=f"{MEDIA_TYPE}; charset=utf-8")
+    answer.headers.set("Content-Disposition", "attachment", filename=file_name(name))
+    return answer
+
+
+def file_name(name: str) -> str:
+    """A program's name as a file's: "back-in-motion.ics"."""
+    words = "".join(sign if sign.isascii() and sign.isalnum() else " " for sign in name.lower()).split()
+    return f"{'-'.join(words)[:60] or 'program'}.ics"

@@ -21,7 +21,7 @@ from portal.invoices.tables import Invoice
 from portal.people import Patient
 from portal.schedule.booking import Slot, Wish, book
 from tests.e2e.conftest import Person, Story
-from tests.makers import GST, PST, make_patient, make_payer_link, make_payment, make_service
+from tests.makers import GST, PST, make_patient, make_payer_link, make_payment, make_program, make_service
 from tests.support.browser import Pages
 
 pytestmark = pytest.mark.browser
@@ -30,7 +30,7 @@ Someone = Callable[..., Person]
 TOMORROW = now().date() + timedelta(1)
 
 NO_PAGES = {"health.alive", "health.ready", "static", "theme"}
-FILES = (".csv", ".xlsx", ".pdf")
+FILES = (".csv", ".xlsx", ".pdf", ".ics")
 OF_MAILS = ("invitations.", "no_reminders.", "pay_links.", "demo_mails.")
 ONLY_LEAD_ON = {
     "start.door", "office.start", "sign_up.open_link", "pay.come_back", "receive.come_back",
@@ -128,6 +128,7 @@ def full_of_long_words(story: Story) -> str:
             "phone": "+1 (250) 555-0118 ext. 4711",
         }
         session.execute(update(Patient).where(Patient.id == maya).values(**long))
+        make_program(session, "Craniosacral physiotherapy for whole families", price_cents=11_120_00)
         return make_service(session, taxes=(GST, PST)).id
 
     with story.parts.database.transaction() as session:

@@ -306,7 +306,6 @@ def test_a_page_costs_four_statements_however_much_there_is(site: Site, maya: Vi
         f"/invoices/{number}": 4,
         f"/invoices/{closed}/receipts/{receipt}": 4,
         "/cards": 3,
-        "/programs": 2,
         "/healthz": 0,
     }.items():
         with site.counting() as sent:
