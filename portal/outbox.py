@@ -114,22 +114,8 @@ def queue_mail(
     **words: Any,
 ) -> bool:
     """Queue one mail in the caller's transaction; False when this event has its mail already."""
-    moment = now()
-    return insert_ignoring_duplicates(
-        session,
-        OutboxMessage,
-        event_key=event_key,
-        kind=kind,
-        recipient=recipient,
-        words_sealed=vault.seal(json.dumps(words), _place(event_key)),
-        message_id=str(uuid4()),
-        queued_at=moment,
-        next_try_at=moment,
-        tries=0,
-        invoice_id=about.invoice_id,
-        patient_id=about.patient_id,
-        queued_by=about.queued_by,
-    )
+    sealed = vault.seal(json.dumps(words), _place(event_key))
+    return _queue(session, kind, event_key, recipient, sealed, about)
 
 
 def queue_unwritten(
@@ -138,6 +124,12 @@ def queue_unwritten(
     """Queue a mail about a registration that is written when it is sent, from what is true then: so it holds no
     words, and nothing to seal. False when this event has its mail already.
     """
+    return _queue(session, kind, event_key, recipient, UNWRITTEN, about, registration_id=registration_id)
+
+
+def _queue(
+    session: Session, kind: str, event_key: str, recipient: str, sealed: str, about: About, **also: object
+) -> bool:
     moment = now()
     return insert_ignoring_duplicates(
         session,
@@ -145,7 +137,7 @@ def queue_unwritten(
         event_key=event_key,
         kind=kind,
         recipient=recipient,
-        words_sealed=UNWRITTEN,
+        words_sealed=sealed,
         message_id=str(uuid4()),
         queued_at=moment,
         next_try_at=moment,
@@ -153,7 +145,7 @@ def queue_unwritten(
         invoice_id=about.invoice_id,
         patient_id=about.patient_id,
         queued_by=about.queued_by,
-        registration_id=registration_id,
+        **also,
     )
 
 
