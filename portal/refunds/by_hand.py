@@ -21,7 +21,7 @@ from portal.payments.tables import KINDS, Payment, Refund
 from portal.refunds import words
 from portal.refunds.asking import RefundForm, follow_quietly, refundable
 from portal.refunds.following import NO_LONGER_OWED
-from portal.refunds.standing import name_of, rest_of
+from portal.refunds.standing import name_of, rest_of, row_against
 
 INSTEAD_OF_A_CARD = ("cash", "cheque", "e-transfer")
 """How the money of a card goes back when its refund has failed."""
@@ -94,22 +94,7 @@ def _give_up_card(session: Session, payment: Payment, form: RefundForm, kind: st
         raise words.MoreThanFailed(payment=name_of(payment), most=format_money(most, payment.currency))
     given_up = min(form.amount_cents, max(rest.awaited_cents, 0))
     if given_up:
-        session.add(
-            Payment(
-                invoice_id=payment.invoice_id,
-                payer_id=payment.payer_id,
-                nature="refund failed",
-                kind=payment.kind,
-                brand=payment.brand,
-                funding=payment.funding,
-                last4=payment.last4,
-                amount_cents=given_up,
-                currency=payment.currency,
-                reverses_id=payment.id,
-                received_at=now(),
-                recorded_by=by,
-            )
-        )
+        session.add(row_against(payment, "refund failed", given_up, received_at=now(), recorded_by=by))
         session.flush()
 
 

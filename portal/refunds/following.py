@@ -26,7 +26,7 @@ from portal.parts import Parts
 from portal.payments.cases import GOES_BACK, awaited_cents, case_of, follow_books, left_of, open_case
 from portal.payments.tables import Case, Payment, PaymentAttempt, Refund
 from portal.refunds import words
-from portal.refunds.standing import name_of
+from portal.refunds.standing import name_of, row_against
 
 TRIES = 4
 AFTER = {"asked": 0, "pending": 1, "succeeded": 2, "failed": 3, "canceled": 3}
@@ -292,21 +292,14 @@ def _book_back(session: Session, invoice: Invoice, payment: Payment, refund: Ref
 
 def _row(payment: Payment, nature: str, amount_cents: int, gateways_id: str, at: datetime) -> Payment:
     """A row against the payment's charge. `gateways_id`: the refund's, or that of the dispute's balance entry."""
-    return Payment(
-        invoice_id=payment.invoice_id,
-        payer_id=payment.payer_id,
+    return row_against(
+        payment,
+        nature,
+        amount_cents,
         gateway_id=payment.gateway_id,
-        nature=nature,
         channel=payment.channel,
-        kind=payment.kind,
-        brand=payment.brand,
-        funding=payment.funding,
-        last4=payment.last4,
-        amount_cents=amount_cents,
-        currency=payment.currency,
         charge_id=payment.charge_id,
         refund_id=gateways_id,
-        reverses_id=payment.id,
         received_at=at,
     )
 

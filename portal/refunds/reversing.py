@@ -14,7 +14,7 @@ from portal.money import format_money
 from portal.payments.cases import follow_books
 from portal.payments.tables import Payment
 from portal.refunds import words
-from portal.refunds.standing import name_of, payment_on, rest_of
+from portal.refunds.standing import name_of, payment_on, rest_of, row_against
 
 
 @dataclass(frozen=True)
@@ -41,19 +41,12 @@ def reverse(session: Session, invoice_id: int, order: Reversal, by: int | None) 
             raise SentBefore
         return done
     payment = _reversible(session, invoice, order)
-    reversal = Payment(
+    reversal = row_against(
+        payment,
+        "reversal",
+        order.amount_cents,
         receipt_number=take_receipt_numbers(session)[0],
-        invoice_id=invoice.id,
-        payer_id=payment.payer_id,
-        nature="reversal",
         request_id=order.request_id,
-        kind=payment.kind,
-        brand=payment.brand,
-        funding=payment.funding,
-        last4=payment.last4,
-        amount_cents=order.amount_cents,
-        currency=payment.currency,
-        reverses_id=payment.id,
         note=order.reason.strip(),
         received_at=now(),
         recorded_by=by,

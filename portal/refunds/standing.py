@@ -121,3 +121,20 @@ def payment_on(session: Session, invoice: Invoice, payment_id: int) -> Payment:
 def name_of(payment: Payment) -> str:
     """How people call a payment: by its number."""
     return payment.receipt_number or f"#{payment.id}"
+
+
+def row_against(payment: Payment, nature: str, amount_cents: int, **also: Any) -> Payment:
+    """A new row that goes against a payment, by the same means and of the same payer. `amount_cents` is signed."""
+    return Payment(
+        invoice_id=payment.invoice_id,
+        payer_id=payment.payer_id,
+        nature=nature,
+        kind=payment.kind,
+        brand=payment.brand,
+        funding=payment.funding,
+        last4=payment.last4,
+        amount_cents=amount_cents,
+        currency=payment.currency,
+        reverses_id=payment.id,
+        **also,
+    )
