@@ -22,6 +22,7 @@ OFFICE_ROOMS = (
     ("SCHEDULE", "schedule.week", _l("Schedule")),
     ("PATIENTS", "patients.find", _l("Patients")),
     ("INVOICES", "search.invoices", _l("Invoices")),
+    ("ROSTERS", "office_programs.list", _l("Programs")),
     ("DAY_SHEET", "day_sheet.page", _l("Day sheet")),
     ("SETTINGS", "settings.general", _l("Settings")),
 )
