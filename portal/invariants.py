@@ -364,7 +364,8 @@ def _confirmed_without_number() -> Select[Any]:
 
 
 def _paid_without_place() -> Select[Any]:
-    """Money that is there beyond what the clinic keeps by its rule goes back, and an open case says so."""
+    """Money that is there beyond what a cancelled place still owes goes back, and an open case says so. (A place that
+    was never confirmed owes nothing at all.)"""
     per_payment = (
         select(Case.invoice_id, func.max(STILL_OPEN).label("cents"))
         .where(Case.closed_at.is_(None), Case.kind.in_(("overpaid", "refund_due", "refund_pending")))
@@ -377,13 +378,14 @@ def _paid_without_place() -> Select[Any]:
         .scalar_subquery()
     )
     without = or_(Registration.id.is_(None), Registration.state.not_in(sorted(TAKES_PLACE)))
+    keeps = case((Registration.state == Place.CANCELLED, Invoice.owed_cents), else_=0)
     return (
         select(Invoice.id)
         .outerjoin(Registration, Registration.invoice_id == Invoice.id)
         .where(
             Invoice.program_id.is_not(None),
             without,
-            Invoice.paid_cents - func.coalesce(Registration.kept_cents, 0) > covered,
+            Invoice.paid_cents - keeps > covered,
         )
     )
 

@@ -285,12 +285,23 @@ def is_numbered(number: str) -> bool:
     return not number.startswith(UNNUMBERED)
 
 
+_ROW = {"key_share": True}
+"""A lock that lets others go on to name the row (as a new invoice names its location)."""
+
+
 def give_number(session: Session, invoice: Invoice) -> None:
-    """Give a locked invoice its number, if it has none; it is issued at this moment, and stands on the lists now."""
+    """Give a locked invoice its number, if it has none; it is issued at this moment, and stands on the lists now.
+
+    Money may be there already, so nothing stops it: a number that another invoice has is passed over, and the
+    location is read anew, as it may have changed since.
+    """
     if is_numbered(invoice.number):
         return
-    location = session.get_one(Location, invoice.location_id)
-    invoice.number = take_invoice_numbers(session, location)[0]
+    location = session.get_one(Location, invoice.location_id, with_for_update=_ROW, populate_existing=True)
+    number = take_invoice_numbers(session, location)[0]
+    while session.scalar(select(exists().where(Invoice.number == number))):
+        number = take_invoice_numbers(session, location)[0]
+    invoice.number = number
     invoice.issued_at = now()
     session.flush()
     session.refresh(invoice)

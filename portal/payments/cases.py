@@ -14,15 +14,13 @@ from sqlalchemy.orm import Session
 from portal.clock import now
 from portal.invoices.tables import Invoice
 from portal.payments.tables import Case, Payment, Refund
-from portal.programs.following import due_back_cents, follow_places
+from portal.programs.following import follow_places
 
 GOES_BACK = ("pending", "succeeded")
 """The states of a refund whose money counts as given back; one that fails later is booked back."""
 
 GIVEN_UP: ColumnElement[bool] = and_(Payment.nature == "refund failed", Payment.refund_id.is_(None))
 """A row that takes a reversal back, because the refund that it awaited has failed and will not be tried again."""
-
-PLACE_GONE = "paid, and the place in the program is not theirs"
 
 WHY = {
     "overpaid": "more was paid than is owed",
@@ -35,25 +33,22 @@ log = logging.getLogger(__name__)
 
 
 def follow_books(session: Session, invoice: Invoice) -> None:
-    """Bring the invoice's cases in line with its books."""
+    """Bring the place that the invoice is for, and the invoice's cases, in line with its books."""
     session.flush()
     session.refresh(invoice)
+    follow_places(session, invoice)
     payments = _received(session, invoice.id)
     left = left_of(session, invoice.id)
     over = max(-invoice.balance_cents, 0) if invoice.voided_at is None else 0
-    back = due_back_cents(session, invoice, sum(max(cents, 0) for cents in left.values()))
     for payment in payments:
         there = max(left[payment.id], 0)
-        due = min(there, back)
-        back -= due
         share = min(there, over)
         over -= share
         cover(session, payment, "overpaid", share)
         cover(session, payment, "refund_pending", there if invoice.voided_at is not None else 0)
-        _follow_refund_due(session, payment, there, due)
+        _follow_refund_due(session, payment, there)
         _follow_expected(session, payment)
     session.flush()
-    follow_places(session, invoice)
 
 
 def _received(session: Session, invoice_id: int) -> list[Payment]:
@@ -87,12 +82,12 @@ def case_of(session: Session, payment_id: int, kind: str) -> Case | None:
     return session.scalars(select(Case).where(Case.kind == kind, Case.payment_id == payment_id)).first()
 
 
-def cover(session: Session, payment: Payment, kind: str, open_cents: int, why: str = "") -> None:
+def cover(session: Session, payment: Payment, kind: str, open_cents: int) -> None:
     """Let the case of this kind cover exactly this much of the payment: open it, change it, close it, reopen it."""
     case = case_of(session, payment.id, kind)
     if case is None:
         if open_cents > 0:
-            open_case(session, kind, payment, open_cents, why or WHY[kind])
+            open_case(session, kind, payment, open_cents, WHY[kind])
         return
     case.amount_cents = max(case.amount_cents, open_cents)
     case.matched_cents = case.amount_cents - open_cents
@@ -123,12 +118,10 @@ def _open_or_close(case: Case) -> None:
         case.closed_at = now()
 
 
-def _follow_refund_due(session: Session, payment: Payment, left_cents: int, due_cents: int) -> None:
-    """What must go back of a payment: all of one by a card that is not accepted; and what is due for a lost place."""
+def _follow_refund_due(session: Session, payment: Payment, left_cents: int) -> None:
     case = case_of(session, payment.id, "refund_due")
-    if case is not None and case.reason == WHY["refund_due"]:
-        due_cents = max(due_cents, min(case.amount_cents, left_cents))
-    cover(session, payment, "refund_due", due_cents, PLACE_GONE)
+    if case is not None:
+        cover(session, payment, "refund_due", min(case.amount_cents, left_cents))
 
 
 # --- reversed here, refunded there (O14) ----------------------------------------------------------------------------

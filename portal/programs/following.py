@@ -1,23 +1,29 @@
 """What an invoice's money means for the place that it is for: one table, in one place.
 
-| The invoice's books say | held or offered | confirmed | no place any more |
-|---|---|---|---|
-| money arrives | confirmed | - | the place again where one is free; else all of it goes back |
-| void | given up | cancelled | - |
-| all of it went back, and nothing is owed any more | - | cancelled | - |
-| a dispute is lost | - | cancelled | - |
-| a dispute under way, a part refunded, a reversal, refunded but still owed | - | stays | - |
+| The invoice's books say | held or offered | confirmed | let go or lapsed | cancelled |
+|---|---|---|---|---|
+| money arrives | confirmed | - | the place again where one is free; else it goes back | what is not owed goes back |
+| void | given up | cancelled | - | - |
+| all of it went back, and nothing is owed any more | - | cancelled | - | - |
+| a dispute is lost | - | cancelled, and owed no more | - | - |
+| a dispute under way, a part refunded, a reversal, refunded but still owed | - | stays | - | - |
 
-`money_arrives` is asked before a payment is posted, `follow_places` after every change of an invoice's books; both in
+Whoever has no place owes nothing but what a cancellation's rule keeps: the rest is credited, so that money which is
+there all the same is an *overpaid* case, and goes back (`giving_back.py`). So does money on an invoice that another
+one replaced before anybody was to pay it.
+
+`money_arrives` is asked before a payment is posted, `follow_places` at every change of an invoice's books; both in
 the transaction that changes them, with invoice and program locked. Doing it again changes nothing.
 """
 
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
+from portal.audit import record
 from portal.clock import now
-from portal.invoices.books import give_number
-from portal.invoices.tables import Invoice
+from portal.invoices.books import give_number, is_numbered
+from portal.invoices.tables import Adjustment, Invoice
+from portal.money import format_money
 from portal.payments.tables import Case, Payment
 from portal.programs.seats import (
     CANCELLED,
@@ -32,6 +38,9 @@ from portal.programs.seats import (
 )
 from portal.programs.states import ON_A_CLOCK, TAKES_PLACE, Place, Why
 from portal.programs.tables import Registration
+
+NO_PLACE_LEFT, REGISTRATION_CANCELLED = "No place was left.", "Registration cancelled."
+"""Stand on the invoice, where the patient reads them."""
 
 GOES_BACK = frozenset({Place.LAPSED, Place.RELEASED})
 """Where money for these arrives, it goes back: they have no place, and never had it confirmed."""
@@ -57,21 +66,29 @@ def money_arrives(session: Session, invoice: Invoice, by: int | None = None) -> 
         confirm(session, registration, by)
     elif registration is not None and registration.state in GOES_BACK:
         _find_a_place_again(session, invoice, registration, by)
+    elif registration is not None and registration.state == Place.CANCELLED and invoice.balance_cents <= 0:
+        _goes_back(session, registration, by)
     give_number(session, invoice)
 
 
 def _find_a_place_again(session: Session, invoice: Invoice, registration: Registration, by: int | None) -> None:
     """Money came for a place that was given up meanwhile: the place again, or a mail that the money goes back."""
-    if _is_free(session, registration):
+    if registration.why != Why.FULL and invoice.voided_at is None and _is_free(session, registration):
         registration.promo_code_id = None  # its use may be another's by now; the price that was shown stays
         session.flush()
         confirm(session, registration, by)
-    elif registration.why != Why.FULL:
+        return
+    if registration.why != Why.FULL:
         registration.why = Why.FULL
         registration.give_back_cents = invoice.owed_cents
-        registration.version += 1
-        note(session, registration, "paid_without_place", by)
-        tell(session, registration, NO_PLACE)
+    _goes_back(session, registration, by)
+
+
+def _goes_back(session: Session, registration: Registration, by: int | None) -> None:
+    """Never in silence: whoever paid for a place that they don't have is written to."""
+    registration.version += 1
+    note(session, registration, "paid_without_place", by)
+    tell(session, registration, NO_PLACE)
 
 
 def _is_free(session: Session, registration: Registration) -> bool:
@@ -90,11 +107,15 @@ def _is_free(session: Session, registration: Registration) -> bool:
 
 
 def follow_places(session: Session, invoice: Invoice) -> None:
-    """Let the place follow the books of this locked invoice."""
-    registration = registration_of(session, invoice)
-    if registration is None or registration.state not in TAKES_PLACE:
+    """Let the place follow the books of this locked invoice, and what is owed follow the place."""
+    if invoice.program_id is None:
         return
-    why = _why_lost(session, invoice)
+    registration = registration_of(session, invoice)
+    if registration is None or registration.state in GOES_BACK:
+        if is_numbered(invoice.number):
+            owe_no_more_than(session, invoice, 0, NO_PLACE_LEFT)
+        return
+    why = _why_lost(session, invoice) if registration.state in TAKES_PLACE else Why.NONE
     if why == Why.NONE:
         return
     if registration.state == Place.CONFIRMED:
@@ -102,6 +123,8 @@ def follow_places(session: Session, invoice: Invoice) -> None:
         tell(session, registration, CANCELLED)
     else:
         give_up(session, registration, Place.RELEASED, why)
+    if why == Why.DISPUTE:
+        owe_no_more_than(session, invoice, 0, REGISTRATION_CANCELLED)
 
 
 def _why_lost(session: Session, invoice: Invoice) -> Why:
@@ -116,17 +139,21 @@ def _why_lost(session: Session, invoice: Invoice) -> Why:
     return Why.NONE
 
 
-def due_back_cents(session: Session, invoice: Invoice, there_cents: int) -> int:
-    """Of what is there on a locked invoice, how much goes back because its place is gone (the rest the clinic keeps).
-
-    A cancelled registration gives back what its rule says; money that came for a place that nobody has any more goes
-    back whole.
-    """
-    if invoice.program_id is None:
-        return 0
-    registration = registration_of(session, invoice)
-    if registration is None:  # an invoice that another one has replaced, before anybody was to pay it
-        return there_cents
-    if registration.state in TAKES_PLACE | {Place.WAITING}:
-        return 0
-    return max(there_cents - registration.kept_cents, 0)
+def owe_no_more_than(
+    session: Session, invoice: Invoice, keeps_cents: int, reason: str, by: int | None = None
+) -> None:
+    """Credit a locked invoice down to what the clinic keeps of it; a void one owes nothing anyway."""
+    credit = invoice.owed_cents - keeps_cents
+    if credit <= 0 or invoice.voided_at is not None:
+        return
+    session.add(Adjustment(invoice_id=invoice.id, amount_cents=-credit, reason=reason, made_at=now(), made_by=by))
+    session.flush()
+    session.refresh(invoice)
+    record(
+        session,
+        "invoice.adjusted",
+        f"invoice {invoice.number}",
+        by=by,
+        after=f"{format_money(-credit, invoice.currency)}: {reason}",
+        patient_id=invoice.patient_id,
+    )

@@ -11,7 +11,7 @@ from portal.clock import now
 from portal.invoices.books import is_numbered
 from portal.invoices.tables import Invoice
 from portal.programs.following import registration_of
-from portal.programs.refusals import PlaceGone
+from portal.programs.refusals import PlaceGone, TriedTooLong
 from portal.programs.states import LONGEST_EXTENSION, ON_A_CLOCK, PRESS_TAKES
 from portal.programs.tables import Registration
 
@@ -29,7 +29,8 @@ def check_place(session: Session, invoice: Invoice) -> None:
 
 
 def keep_place(session: Session, invoice: Invoice) -> None:
-    """Keep the place past the end of a payment that is about to begin or to be confirmed. Raises PlaceGone.
+    """Keep the place past the end of a payment that is about to begin or to be confirmed. Raises PlaceGone or
+    TriedTooLong.
 
     A press in time gets through. One after another does not keep the place forever: there is a last moment.
     """
@@ -42,7 +43,7 @@ def keep_place(session: Session, invoice: Invoice) -> None:
     assert registration.held_until is not None
     first = registration.first_until or registration.held_until
     if moment + PRESS_TAKES > first + LONGEST_EXTENSION:
-        raise PlaceGone
+        raise TriedTooLong
     registration.held_until = max(registration.held_until, moment + PRESS_TAKES)
     session.flush()
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, and_, or_, select
 from sqlalchemy.orm import Session
 
 from portal.clinic import Location, Tax
@@ -85,14 +85,22 @@ def tidy_code(typed: str) -> str:
     return "".join(typed.split()).upper()[:40]
 
 
-def code_for(session: Session, typed: str, program: Program, moment: datetime) -> PromoCode:
-    """The promo code that somebody typed, locked, if it can be used for this program now. Raises BadCode."""
-    found = session.scalars(
+def code_for(
+    session: Session, typed: str, program: Program, moment: datetime, instead_of: int | None = None
+) -> PromoCode:
+    """The promo code that somebody typed, locked, if it can be used for this program now. Raises BadCode.
+
+    `instead_of`: the one that they used so far. It is locked as well, always in the same order: it loses a use.
+    """
+    code = tidy_code(typed)
+    locked = session.scalars(
         select(PromoCode)
-        .where(PromoCode.code == tidy_code(typed))
+        .where(or_(PromoCode.code == code, PromoCode.id == instead_of))
+        .order_by(PromoCode.id)
         .with_for_update()
         .execution_options(populate_existing=True)
-    ).first()
+    ).all()
+    found = next((each for each in locked if each.code == code), None)
     if found is None or not found.active or found.program_id not in (None, program.id):
         raise BadCode
     if found.starts_at is not None and moment < found.starts_at:

@@ -87,6 +87,13 @@ class PlaceGone(Refusal):
     message = _l("The time to pay has run out. If there is still a place, register again; it takes a minute.")
 
 
+class TriedTooLong(PlaceGone):
+    """Press after press on Pay does not keep a place for ever; its last minutes are running out."""
+
+    title = _l("The time to pay for this place has run out. You have not been charged.")
+    message = _l("The place goes back to the others in a few minutes. If one is free then, you can register again.")
+
+
 class PlaceIsBeingPaid(Refusal):
     """A payment for the place is under way: it may succeed at any moment."""
 
@@ -99,6 +106,20 @@ class NotConfirmed(Refusal):
 
     title = _l("This registration is not confirmed, or was cancelled already")
     message = _l("Nothing was changed.")
+
+
+class NobodyNamed(Refusal):
+    """A place that somebody holds, of whom nobody knows yet for whom."""
+
+    title = _l("Nobody is named for this place yet")
+    message = _l("Choose the person first. Nothing was changed.")
+
+
+class FormSentBefore(Refusal):
+    """The number of somebody else's form, or of one for another program."""
+
+    title = _l("This form was sent before")
+    message = _l("Nothing was changed, and nothing was charged. Open the program again and press once more.")
 
 
 class BadCode(Refusal):

@@ -29,6 +29,8 @@ from portal.people import Patient
 from portal.programs.pricing import code_for, discount_of, line_for, price_now, price_of, taxes_of
 from portal.programs.refusals import (
     BadCode,
+    FormSentBefore,
+    NobodyNamed,
     NotOpenYet,
     PlaceGone,
     PlaceIsBeingPaid,
@@ -40,6 +42,7 @@ from portal.programs.refusals import (
     RegistrationNotFound,
 )
 from portal.programs.seats import (
+    are_called,
     confirm,
     ends_registration,
     give_up,
@@ -86,10 +89,10 @@ def _hold(session: Session, program_public_id: str, request_id: UUID, holder: Ho
         raise ProgramNotFound
     program = locked_program(session, program_id)
     there = _there_already(session, program, request_id, holder)
-    if there is not None:
+    if there is not None and not _lapsed_here(session, there, request_id):
         return there.public_id
     check_open(session, program, holder.channel)
-    check_free(program)
+    check_free(session, program)
     minutes = read_settings(session).number("program_hold_minutes")
     until = now() + timedelta(minutes=minutes)
     registration = Registration(
@@ -121,7 +124,11 @@ def _hold(session: Session, program_public_id: str, request_id: UUID, holder: Ho
 def _there_already(session: Session, program: Program, request_id: UUID, holder: Holder) -> Registration | None:
     """What this press, or this person, has already. Raises RegisteredAlready where that is more than a hold."""
     of_press = session.scalars(select(Registration).where(Registration.request_id == request_id)).first()
-    if of_press is not None and of_press.program_id == program.id and _is_theirs(of_press, holder):
+    if of_press is not None:
+        if of_press.program_id != program.id or not (
+            _is_theirs(of_press, holder) or _is_same_browser(of_press, holder)
+        ):
+            raise FormSentBefore
         return of_press
     of_program = select(Registration).where(Registration.program_id == program.id)
     if holder.patient_id is not None:
@@ -148,6 +155,31 @@ def _is_theirs(registration: Registration, holder: Holder) -> bool:
     return bool(holder.secret and registration.holder_hash == hash_of(holder.secret))
 
 
+def _is_same_browser(registration: Registration, holder: Holder) -> bool:
+    """A stranger pressed twice before the first answer brought its cookie: only that form knows its number. The newer
+    cookie counts."""
+    is_strangers = holder.user_id is None and registration.user_id is None and registration.patient_id is None
+    if not (is_strangers and holder.secret and registration.state == Place.HELD):
+        return False
+    registration.holder_hash = hash_of(holder.secret)
+    return True
+
+
+def _lapsed_here(session: Session, there: Registration, request_id: UUID) -> bool:
+    """Whether their hold's time is over, and it was only not taken back yet: it goes now, and they may hold anew.
+
+    With the program locked and the time over, no payment of it can begin any more; one that is open keeps it.
+    """
+    is_over = there.state == Place.HELD and there.held_until is not None and there.held_until <= now()
+    if not is_over or there.request_id == request_id:
+        return False
+    if there.invoice_id is not None and live_attempt(session, there.invoice_id) is not None:
+        return False
+    give_up(session, locked_registration(session, there.id), Place.LAPSED, Why.TIME)
+    session.refresh(session.get_one(Program, there.program_id))
+    return True
+
+
 def check_open(session: Session, program: Program, channel: str) -> None:
     """Whether people can register now. The desk may register whom it likes, as long as there are sessions to come."""
     if channel == DESK:
@@ -164,9 +196,11 @@ def check_open(session: Session, program: Program, channel: str) -> None:
         raise RegistrationClosed(name=program.name)
 
 
-def check_free(program: Program) -> None:
-    """Whether a place is free for somebody new: those who wait come first. Raises ProgramFull."""
-    if program.taken >= program.capacity or program.waiting > 0:
+def check_free(session: Session, program: Program) -> None:
+    """Whether a place is free for somebody new: those who wait come first, as long as they are called. Raises
+    ProgramFull.
+    """
+    if program.taken >= program.capacity or (program.waiting > 0 and are_called(session, program)):
         raise _full(program)
 
 
@@ -285,7 +319,7 @@ def _take_patient(session: Session, program: Program, registration: Registration
 
 def _take_code(session: Session, program: Program, registration: Registration, typed: str) -> None:
     """Take up a promo code, or none; its uses are counted by the database as places are."""
-    code = code_for(session, typed, program, now()) if typed.strip() else None
+    code = code_for(session, typed, program, now(), registration.promo_code_id) if typed.strip() else None
     discount = discount_of(code, registration.price_cents) if code else 0
     if (code.id if code else None, discount) == (registration.promo_code_id, registration.discount_cents):
         return
@@ -376,11 +410,15 @@ def let_go(parts: Parts, public_id: str, by: int | None) -> None:
 def confirm_unpaid(parts: Parts, public_id: str, by: int) -> Registration:
     """The desk confirms a held place without a payment; its invoice is owed like any other from now on.
 
-    Raises RegistrationNotFound or PlaceGone.
+    Raises RegistrationNotFound or PlaceGone; NobodyNamed while it does not say for whom the place is.
     """
     with parts.database.transaction() as session:
         registration = locked_with_invoice(session, public_id)
         if registration.state not in TAKES_PLACE:
             raise PlaceGone
+        if registration.patient_id is None:
+            raise NobodyNamed
+        if not price_of(session, registration).is_free:
+            _make_invoice(session, session.get_one(Program, registration.program_id), registration, by)
         confirm(session, registration, by)
         return registration

@@ -15,6 +15,7 @@ from portal.clinic import Location
 from portal.clock import now
 from portal.invoices.books import give_number
 from portal.invoices.tables import Invoice
+from portal.letters.queueing import beside
 from portal.outbox import About, queue_unwritten
 from portal.programs.addressing import address_of
 from portal.programs.offering import offer_until
@@ -64,7 +65,7 @@ def step(session: Session, registration: Registration, to: Place, **also: Any) -
 
 def confirm(session: Session, registration: Registration, by: int | None) -> None:
     """The place is theirs: its invoice takes its number, and they get a mail."""
-    if not step(session, registration, Place.CONFIRMED, kept_cents=0, give_back_cents=0):
+    if not step(session, registration, Place.CONFIRMED, kept_cents=0, give_back_cents=0, give_back_asked_at=None):
         return
     if registration.invoice_id is not None:
         give_number(session, session.get_one(Invoice, registration.invoice_id))
@@ -84,6 +85,12 @@ def give_up(
     note(session, registration, str(to), by, why)
     offer_next(session, locked_program(session, registration.program_id))
     return True
+
+
+def are_called(session: Session, program: Program) -> bool:
+    """Whether those who wait are offered places still: until registration is over."""
+    end = ends_registration(session, program)
+    return end is not None and now() < end
 
 
 def offer_next(session: Session, program: Program) -> int:
@@ -143,18 +150,22 @@ def ends_registration(session: Session, program: Program) -> datetime | None:
 
 
 def tell(session: Session, registration: Registration, kind: str) -> None:
-    """Queue the mail about this step of a registration; it is written when it is sent, with what is true then."""
-    to = address_of(session, registration)
-    if to is None:
-        return
-    queue_unwritten(
-        session,
-        kind,
-        f"{kind}:{registration.id}:{registration.version}",
-        to,
-        about=About(invoice_id=registration.invoice_id, patient_id=registration.patient_id),
-        registration_id=registration.id,
-    )
+    """Queue the mail about this step of a registration; it is written when it is sent, with what is true then. What
+    that trips over never stops the step, nor the money that made it.
+    """
+    session.flush()
+    with beside(session, kind):
+        to = address_of(session, registration)
+        if to is None:
+            return
+        queue_unwritten(
+            session,
+            kind,
+            f"{kind}:{registration.id}:{registration.version}",
+            to,
+            about=About(invoice_id=registration.invoice_id, patient_id=registration.patient_id),
+            registration_id=registration.id,
+        )
 
 
 def note(session: Session, registration: Registration, what: str, by: int | None, why: str = "") -> None:

@@ -10,7 +10,7 @@ from portal.clock import now
 from portal.parts import Parts
 from portal.people import Patient
 from portal.programs.pricing import price_now
-from portal.programs.refusals import PlacesLeft, ProgramNotFound, RegisteredAlready, WaitlistFull
+from portal.programs.refusals import FormSentBefore, PlacesLeft, ProgramNotFound, RegisteredAlready, WaitlistFull
 from portal.programs.registering import Holder, check_open
 from portal.programs.seats import WAITLISTED, locked_program, note, tell
 from portal.programs.states import LIVE, Place
@@ -42,6 +42,11 @@ def _join(session: Session, program_public_id: str, request_id: UUID, holder: Ho
         if there.state == Place.CONFIRMED:
             raise RegisteredAlready(person=session.get_one(Patient, holder.patient_id).name, name=program.name)
         return there.public_id
+    of_press = session.scalars(select(Registration).where(Registration.request_id == request_id)).first()
+    if of_press is not None:
+        if (of_press.program_id, of_press.patient_id) != (program.id, holder.patient_id):
+            raise FormSentBefore
+        return of_press.public_id
     check_open(session, program, holder.channel)
     if program.taken < program.capacity and program.waiting == 0:
         raise PlacesLeft(name=program.name)

@@ -49,19 +49,25 @@ COUNTERS = (
 )
 
 
-def counting(row: str, sign: str) -> str:
-    """Statements that count a row in or out. (One that belongs to no promo code changes none.)"""
+def counting(row: str, sign: str, other: str = "") -> str:
+    """Statements that count a row in or out. (One that belongs to no promo code changes none.)
+
+    `other`: what the row was, or becomes. Where it counts there just as well, nothing is touched, and so nothing is
+    locked: a place that is confirmed makes nobody wait who uses the same promo code.
+    """
     return " ".join(
-        f"UPDATE {table} SET {column} = {column} {sign} 1 WHERE id = {row}.{key} AND {counts.format(row=row)};"
+        f"UPDATE {table} SET {column} = {column} {sign} 1 WHERE id = {row}.{key} AND {counts.format(row=row)}"
+        + (f" AND NOT (coalesce({other}.{key}, 0) = id AND {counts.format(row=other)});" if other else ";")
         for table, column, key, counts in COUNTERS
     )
 
 
 def count_places_on_sqlite() -> None:
     out, in_ = counting("OLD", "-"), counting("NEW", "+")
+    moved = f"{counting('OLD', '-', 'NEW')} {counting('NEW', '+', 'OLD')}"
     for name, event, work in (
         ("in", "INSERT", in_),
-        ("moved", "UPDATE OF state, program_id, promo_code_id", f"{out} {in_}"),
+        ("moved", "UPDATE OF state, program_id, promo_code_id", moved),
         ("out", "DELETE", out),
     ):
         op.execute(f"CREATE TRIGGER registrations_are_counted_{name} AFTER {event} ON registrations BEGIN {work} END")
@@ -70,8 +76,9 @@ def count_places_on_sqlite() -> None:
 def count_places_on_postgresql() -> None:
     op.execute(
         "CREATE FUNCTION registrations_are_counted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-        f"IF TG_OP <> 'INSERT' THEN {counting('OLD', '-')} END IF; "
-        f"IF TG_OP <> 'DELETE' THEN {counting('NEW', '+')} END IF; "
+        f"IF TG_OP = 'INSERT' THEN {counting('NEW', '+')} "
+        f"ELSIF TG_OP = 'DELETE' THEN {counting('OLD', '-')} "
+        f"ELSE {counting('OLD', '-', 'NEW')} {counting('NEW', '+', 'OLD')} END IF; "
         "RETURN NULL; END $$"
     )
     for name, event in (("in", "INSERT"), ("moved", "UPDATE OF state, program_id, promo_code_id"), ("out", "DELETE")):
