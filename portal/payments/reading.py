@@ -109,20 +109,29 @@ PAYABLES = (
 )
 """Invoices with the gateway and attempt of each: money alone, so that it fits whoever may not know whose they are."""
 
-_INVOICE = (
+_INVOICES = (
     PAYABLES.add_columns(
         Patient.given_name, Patient.family_name, Practitioner.name.label("practitioner"), Practitioner.credentials
     )
     .join(Patient, Patient.id == Invoice.patient_id)
     .outerjoin(Practitioner, Practitioner.id == Invoice.practitioner_id)
-    .where(Invoice.number == bindparam("number"))
 )
+_INVOICE = _INVOICES.where(Invoice.number == bindparam("number"))
 _PAYABLE = _INVOICE.where(pays_for(bindparam("payer_id"), Invoice.patient_id))
+_PAYABLE_PLACE = _INVOICES.where(
+    Invoice.id == bindparam("invoice_id"), pays_for(bindparam("payer_id"), Invoice.patient_id)
+)
 
 
 def payable(connection: Connection, payer_id: int, number: str) -> Payable | None:
     """The invoice with this number, if this payer may pay it."""
     row = connection.execute(_PAYABLE, {"number": number, "payer_id": payer_id}).first()
+    return None if row is None else _payable(row)
+
+
+def payable_place(connection: Connection, payer_id: int, invoice_id: int) -> Payable | None:
+    """The invoice of a place in a program, if this payer may pay it. (Its number comes with its payment.)"""
+    row = connection.execute(_PAYABLE_PLACE, {"invoice_id": invoice_id, "payer_id": payer_id}).first()
     return None if row is None else _payable(row)
 
 
@@ -292,11 +301,23 @@ ATTEMPTS = (
 
 _ATTEMPT = ATTEMPTS.where(Invoice.number == bindparam("number"))
 _STATUS = _ATTEMPT.where(pays_for(bindparam("payer_id"), Invoice.patient_id))
+_STATUS_OF_PLACE = ATTEMPTS.where(
+    Invoice.id == bindparam("invoice_id"), pays_for(bindparam("payer_id"), Invoice.patient_id)
+)
 
 
 def attempt_status(connection: Connection, payer_id: int, number: str, attempt_id: UUID) -> AttemptStatus | None:
     """An attempt on an invoice that this payer may pay."""
     row = connection.execute(_STATUS, {"payer_id": payer_id, "number": number, "attempt_id": attempt_id}).first()
+    return AttemptStatus(**row._mapping) if row else None
+
+
+def place_attempt_status(
+    connection: Connection, payer_id: int, invoice_id: int, attempt_id: UUID
+) -> AttemptStatus | None:
+    """As `attempt_status`, of the invoice of a place in a program."""
+    values = {"payer_id": payer_id, "invoice_id": invoice_id, "attempt_id": attempt_id}
+    row = connection.execute(_STATUS_OF_PLACE, values).first()
     return AttemptStatus(**row._mapping) if row else None
 
 

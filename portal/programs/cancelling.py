@@ -6,6 +6,7 @@ What is not kept is owed no more from then on, so that what was paid of it is to
 
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import exists, select
@@ -38,7 +39,17 @@ class Rule:
     full_until: date | None
 
 
-def rule_for(program: Program, first_session: datetime | None, zone: str, moment: datetime) -> Rule:
+class RefundTerms(Protocol):
+    """What a program says about cancelling."""
+
+    @property
+    def refund_days(self) -> int: ...
+
+    @property
+    def late_share_percent(self) -> int: ...
+
+
+def rule_for(program: RefundTerms, first_session: datetime | None, zone: str, moment: datetime) -> Rule:
     """The program's rule at this moment, by the location's clock. Once it has begun, the late share holds."""
     if first_session is None:
         return Rule(100, None)
@@ -46,6 +57,12 @@ def rule_for(program: Program, first_session: datetime | None, zone: str, moment
     ends = datetime.combine(last_day + timedelta(days=1), time(), ZoneInfo(zone))
     in_time = moment < min(ends, first_session)
     return Rule(100 if in_time else program.late_share_percent, last_day)
+
+
+def kept_and_back(owed_cents: int, paid_cents: int, percent: int) -> tuple[int, int]:
+    """What the clinic keeps of what is owed where this share goes back, and what goes back of what was paid."""
+    kept = owed_cents - share(owed_cents, percent * 1_000)
+    return kept, max(paid_cents - kept, 0)
 
 
 def cancel(
@@ -80,8 +97,7 @@ def _cancel(session: Session, registration: Registration, by: int | None, why: W
     kept, back = 0, 0
     invoice = session.get_one(Invoice, registration.invoice_id) if registration.invoice_id else None
     if invoice is not None:
-        kept = invoice.owed_cents - share(invoice.owed_cents, part * 1_000)
-        back = max(invoice.paid_cents - kept, 0)
+        kept, back = kept_and_back(invoice.owed_cents, invoice.paid_cents, part)
     give_up(session, registration, Place.CANCELLED, why, by, kept_cents=kept, give_back_cents=back)
     if invoice is not None and invoice.voided_at is None:
         if kept == 0 and not _was_ever_paid(session, invoice):

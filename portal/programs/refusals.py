@@ -80,6 +80,23 @@ class RegisteredAlready(Refusal):
     message = _l("Nothing was changed, and nothing was charged.")
 
 
+class RegisterAtTheDesk(Refusal):
+    """What costs something can't be registered for online while no card can be charged (O4)."""
+
+    title = _l("Online registration is closed for programs that cost something. You have not been charged.")
+    message = _l(
+        "The clinic isn't taking payments online at the moment. Register at the front desk, or call {phone}."
+    )
+    without_phone = _l(
+        "The clinic isn't taking payments online at the moment. Please register at the front desk when you come in."
+    )
+
+    def __init__(self, *, phone: str) -> None:
+        super().__init__(phone=phone)
+        if not phone:
+            self.message = self.without_phone
+
+
 class PlaceGone(Refusal):
     """The time of a held place ran out, or it was let go: its invoice can't be paid any more (P7)."""
 

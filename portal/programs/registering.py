@@ -13,7 +13,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from babel.dates import format_datetime
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -139,11 +139,8 @@ def _there_already(session: Session, program: Program, request_id: UUID, holder:
             person = session.get_one(Patient, holder.patient_id)
             raise RegisteredAlready(person=person.name, name=program.name)
         return own
-    whose = (
-        Registration.user_id == holder.user_id
-        if holder.user_id is not None
-        else Registration.holder_hash == hash_of(holder.secret or "")
-    )
+    browsers = and_(Registration.user_id.is_(None), Registration.holder_hash == hash_of(holder.secret or ""))
+    whose = browsers if holder.user_id is None else or_(Registration.user_id == holder.user_id, browsers)
     return session.scalars(
         of_program.where(whose, Registration.patient_id.is_(None), Registration.state == Place.HELD)
     ).first()

@@ -96,6 +96,23 @@ class Till:
     room: str
     bank_page: str
     checking_page: str
+    here = "invoices"
+
+    def title(self, number: str) -> str:
+        """What is paid, as the page's heading says it."""
+        return _("Pay invoice %(number)s", number=number)
+
+    def over(self, number: str) -> str:
+        """What is paid, in a word or two."""
+        return _("Invoice %(number)s", number=number)
+
+    def words_back(self) -> str:
+        """What the way back leads to."""
+        return _("Back to the invoice")
+
+    def words_again(self) -> str:
+        """What the way to try once more is called."""
+        return _("Pay this invoice")
 
     def place(self, number: str) -> dict[str, Any]:
         """What the addresses of an invoice's pages are made of."""

@@ -33,6 +33,7 @@ SEEN_BY_ANYBODY = {
     "pay_links.open_link", "pay_links.form", "pay_links.press", "pay_links.settle", "pay_links.come_back",
     "pay_links.status", "pay_links.receipt", "pay_links.renew", "pay_links.renewed",
     "programs.browse", "programs.one", "programs.calendar",
+    "registrations.hold", "registrations.one", "registrations.let_go",
 }  # fmt: skip
 STAFFS = {STAFF, *(rule_for(permission) for permission in May)}
 EMAILS = {

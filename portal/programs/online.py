@@ -1,0 +1,87 @@
+"""Registering by oneself: what the portal's pages ask for, with the clinic's switches read each time (O4)."""
+
+from uuid import UUID, uuid4
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from portal.clock import now
+from portal.parts import Parts
+from portal.payments.begin import gateway_at
+from portal.payments.tables import PORTAL
+from portal.payments.words import OnlinePaymentOff
+from portal.programs.ending import lapse
+from portal.programs.pricing import code_for, discount_of, price_now, priced, taxes_of
+from portal.programs.refusals import (
+    BadCode,
+    ProgramNotFound,
+    ProgramsClosed,
+    RegisterAtTheDesk,
+    RegistrationNotFound,
+)
+from portal.programs.registering import Holder, hold
+from portal.programs.states import ENDED, ON_A_CLOCK
+from portal.programs.tables import Program, Registration
+from portal.settings import read_settings
+
+
+def check_programs_are_open(session: Session) -> None:
+    """Whether the module is on. Raises ProgramsClosed."""
+    if not read_settings(session).yes("module_programs"):
+        raise ProgramsClosed
+
+
+def check_can_be_paid_online(parts: Parts, session: Session, location_id: int, total_cents: int) -> None:
+    """Whether what costs that much can be registered for in the portal now. Raises RegisterAtTheDesk."""
+    if total_cents == 0:
+        return
+    try:
+        gateway_at(parts, session, location_id, PORTAL)
+    except OnlinePaymentOff:
+        raise RegisterAtTheDesk(phone=read_settings(session).text("clinic_phone")) from None
+
+
+def hold_online(parts: Parts, program_public_id: str, request_id: UUID, holder: Holder) -> str:
+    """Hold a place for somebody at a browser; gives the registration's public id.
+
+    A place of theirs whose time ran out a moment ago, and which nobody has taken back yet, is taken back first; while
+    its payment is still open, they get that one. Raises ProgramsClosed, RegisterAtTheDesk, and what
+    `registering.hold` raises.
+    """
+    with Session(parts.database.reading) as session:
+        check_programs_are_open(session)
+        program = session.scalars(select(Program).where(Program.public_id == program_public_id)).first()
+        if program is None:
+            raise ProgramNotFound
+        total = priced(price_now(session, program), 0, taxes_of(session, program.id)).total_cents
+        check_can_be_paid_online(parts, session, program.location_id, total)
+    public_id = hold(parts, program_public_id, request_id, holder)
+    if _is_over(parts, public_id):  # a form from before, or a clock that ran out just now
+        lapse(parts, public_id)
+        return hold(parts, program_public_id, uuid4(), holder)
+    return public_id
+
+
+def _is_over(parts: Parts, public_id: str) -> bool:
+    with parts.database.read() as connection:
+        row = connection.execute(
+            select(Registration.state, Registration.held_until).where(Registration.public_id == public_id)
+        ).one()
+    return row.state in ENDED or (row.state in ON_A_CLOCK and row.held_until <= now())
+
+
+def discount_for(parts: Parts, public_id: str, typed: str) -> int:
+    """What a promo code would take off this place's price, without taking it up. Raises BadCode."""
+    with Session(parts.database.reading) as session:
+        found = session.execute(
+            select(Registration, Program)
+            .join(Program, Program.id == Registration.program_id)
+            .where(Registration.public_id == public_id)
+        ).first()
+        if found is None:
+            raise RegistrationNotFound
+        registration, program = found
+        code = code_for(session, typed, program, now())
+        if code.uses is not None and code.used >= code.uses and registration.promo_code_id != code.id:
+            raise BadCode
+        return discount_of(code, registration.price_cents)

@@ -1,0 +1,113 @@
+"""What the pages about one's places in programs share: whose browser it is, the clock of a held place, the doors."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from flask import request
+from flask_babel import ngettext
+from werkzeug.wrappers import Response
+
+from portal.clock import now
+from portal.invoices.reading import local_day
+from portal.parts import parts
+from portal.programs.my_places import MyPlace, Viewer, place_for
+from portal.programs.refusals import ProgramsClosed, RegistrationNotFound
+from portal.programs.words import clock_words, moment_words
+from portal.web.access import PortalClosed
+from portal.web.scope import person, reading, settings
+
+KEPT_FOR = timedelta(days=2)
+"""A browser remembers its secret so long: longer than any hold, and than the link of a sign-up."""
+
+
+def check_portal() -> None:
+    """Whether the portal is open, on a page that needs no sign-in. Raises PortalClosed."""
+    if not settings().yes("portal_enabled"):
+        raise PortalClosed
+
+
+def check_programs() -> None:
+    """Whether the module is on. Nobody registers while it is off; whoever has a place still sees it, and can cancel.
+    Raises ProgramsClosed.
+    """
+    if not settings().yes("module_programs"):
+        raise ProgramsClosed
+
+
+# --- whose browser it is --------------------------------------------------------------------------------------------
+
+
+def _cookie() -> str:
+    return "__Host-place" if parts().config.over_https else "place"
+
+
+def secret_here() -> str:
+    """The secret by which this browser holds places before anybody has signed in; empty where it has none."""
+    found = request.cookies.get(_cookie(), "")
+    return found if 16 <= len(found) <= 64 and found.isascii() and found.isprintable() else ""
+
+
+def new_secret() -> str:
+    """A secret for a browser that has none."""
+    return secrets.token_urlsafe(24)
+
+
+def remember(response: Response, secret: str) -> None:
+    """Have the browser keep its secret."""
+    response.set_cookie(
+        _cookie(), secret, max_age=KEPT_FOR, secure=parts().config.over_https, httponly=True, samesite="Lax"
+    )
+
+
+def viewer() -> Viewer:
+    """Who looks: the patient who is signed in, and the browser."""
+    someone = person()
+    if someone is None or someone.is_staff:
+        return Viewer(secret=secret_here())
+    return Viewer(someone.payer, someone.id, secret_here())
+
+
+def place_here(public_id: str) -> MyPlace:
+    """One of the viewer's places. Raises RegistrationNotFound for anybody else's."""
+    found = place_for(reading(), viewer(), public_id)
+    if found is None:
+        raise RegistrationNotFound
+    return found
+
+
+# --- the clock ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How long a place is kept yet, in seconds and in words."""
+
+    until: str
+    iso: str
+    left_s: int
+    whole_s: int
+    left: str
+
+
+def clock_of(place: MyPlace) -> Clock | None:
+    """The clock of a held or offered place; None for any other."""
+    if place.held_until is None or not place.is_kept:
+        return None
+    left_s = max(round((place.held_until - now()).total_seconds()), 0)
+    whole_s = max(settings().number("program_hold_minutes") * 60, left_s)
+    return Clock(until_words(place.held_until, place.zone), place.held_until.isoformat(), left_s, whole_s,
+                 left_words(left_s))  # fmt: skip
+
+
+def until_words(moment: datetime, zone: str) -> str:
+    """Until when: "9:52 am"; on another day "Tue 12 Jan 2027, 9:52 am"."""
+    same_day = local_day(moment, zone) == local_day(now(), zone)
+    return clock_words(moment, zone) if same_day else moment_words(moment, zone)
+
+
+def left_words(left_s: int) -> str:
+    """ "7 minutes", "1 minute"; of more than two hours, the hours."""
+    if left_s >= 2 * 3600:
+        return str(ngettext("%(num)s hour", "%(num)s hours", left_s // 3600))
+    return str(ngettext("%(num)s minute", "%(num)s minutes", max(-(-left_s // 60), 1)))
