@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, select
 
 from portal.clinic import Location
 from portal.clock import now
+from portal.invoices.books import is_numbered
 from portal.invoices.reading import full_day, local_day
 from portal.invoices.tables import Invoice
 from portal.outbox import STATE_WORDS, MailState, OutboxMessage, may_have_gone_twice, state_of, why_in_words
@@ -100,7 +101,7 @@ def _mail(row: Any) -> Mail:
         id=row.id,
         kind=row.kind,
         name=kind_in_words(row.kind),
-        number=row.number or "",
+        number=row.number if row.number and is_numbered(row.number) else "",
         to=row.recipient,
         queued=moment_in_words(row.queued_at, row.zone),
         state=state,

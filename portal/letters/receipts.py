@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from portal.cards import brand_name
 from portal.clinic import Location
 from portal.clock import now
+from portal.invoices.books import is_numbered
 from portal.invoices.reading import Payer, full_day, invoice_for, local_day, receipt_for
 from portal.invoices.tables import Invoice
 from portal.letters.addressing import Addressee, addressee
@@ -25,6 +26,7 @@ from portal.money import format_money
 from portal.parts import Parts
 from portal.payments.tables import Payment, PaymentAttempt
 from portal.people import Patient
+from portal.programs.tables import Program, Registration
 from portal.receipt_pdf import CannotPrint, printed, words_of
 from portal.settings import Settings
 from portal.vault import Vault
@@ -171,7 +173,19 @@ def write_of_failure(
         amount=format_money(attempt.amount_cents, attempt.currency, full=True),
         tried_on=full_day(local_day(attempt.started_at, _zone(session, invoice))),
         has_link=attempt.pay_link_id is not None,
+        **_place(session, invoice),
     )
+
+
+def _place(session: Session, invoice: Invoice) -> dict[str, str]:
+    """Which place in a program the invoice is for, while that is all it is: empty for one that has a number."""
+    row = None
+    if not is_numbered(invoice.number):
+        named = select(Program.name, Registration.public_id).join(Program, Program.id == Registration.program_id)
+        row = session.execute(named.where(Registration.invoice_id == invoice.id)).first()
+    if row is None:
+        return {"program": "", "registration_path": ""}
+    return {"program": row.name, "registration_path": f"/registrations/{row.public_id}"}
 
 
 def _payer(session: Session, invoice: Invoice, payer_id: int | None, typed_email: str | None) -> Addressee | None:

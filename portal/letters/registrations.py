@@ -6,15 +6,13 @@ One whose news is not so any more is not sent: nobody is offered a place that so
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from babel.dates import format_datetime, format_time
 from sqlalchemy import Connection, func, or_, select
 
 from portal.clinic import Location, Practitioner
 from portal.clock import now
-from portal.invoices.reading import full_day
-from portal.invoices.reading.words import with_credentials
+from portal.invoices.reading import full_day, local_day, weekday
+from portal.invoices.reading.words import long_day, with_credentials
 from portal.invoices.tables import Invoice
 from portal.money import format_money
 from portal.payments.tables import Payment
@@ -25,10 +23,11 @@ from portal.programs.pricing import priced, taxes_of
 from portal.programs.seats import CANCELLED, CONFIRMED, LAPSED, NO_PLACE, OFFERED, WAITLISTED
 from portal.programs.states import Place, Why
 from portal.programs.tables import Program, ProgramSession, Registration
+from portal.schedule.times import clock, minute_of, span
 from portal.settings import Settings
 
-MOST_NAMED = 16
-"""So many sessions are written out; the calendar file and the page have them all."""
+MOST_NAMED = 20
+"""So many sessions are written out; the page has them all, and so has the calendar file."""
 
 Words = dict[str, Any]
 
@@ -107,7 +106,7 @@ def _offered(connection: Connection, _settings: Settings, row: Any) -> Words:
     return {
         **_meetings(connection, row),
         "until": moment_in_words(row.held_until, row.timezone),
-        "until_short": moment_in_words(row.held_until, row.timezone, "EEE d MMM"),
+        "until_short": _shortly(row.held_until, row.timezone),
         "price": "" if price.is_free else _money(price.total_cents, row),
     }
 
@@ -189,14 +188,18 @@ def _meetings(connection: Connection, row: Any) -> Words:
         .where(ProgramSession.program_id == row.program_id)
         .order_by(ProgramSession.starts_at, ProgramSession.id)
     ).all()
-    rooms = {session.room for session in sessions}
-    room = rooms.pop() if len(rooms) == 1 else ""
-    when = [session_in_words(one.starts_at, one.ends_at, row.timezone) for one in sessions]
-    if not room:
-        when = [f"{line}, {one.room}" if one.room else line for line, one in zip(when, sessions, strict=True)]
+    days = [weekday(local_day(one.starts_at, row.timezone)) for one in sessions]
+    hours = [hours_in_words(one.starts_at, one.ends_at, row.timezone) for one in sessions]
+    rooms = [one.room for one in sessions]
+    # What is the same every time is said once.
+    each = [days, *(words for words in (hours, rooms) if len(set(words)) > 1)]
+    when = [", ".join(filter(None, line)) for line in zip(*each, strict=True)]
+    if sessions and hours not in each:
+        when.insert(0, hours[0])
+    room = rooms[0] if sessions and rooms not in each else ""
     return {
-        "when": when[:MOST_NAMED],
-        "more": max(len(when) - MOST_NAMED, 0),
+        "when": when[: MOST_NAMED + 1],
+        "more": len(when[MOST_NAMED + 1 :]),
         "where": [line for line in (row.location, room, row.address) if line],
         "led_by": with_credentials(row.practitioner, row.credentials) if row.practitioner else "",
     }
@@ -213,29 +216,22 @@ def _rule(connection: Connection, row: Any) -> Words:
             "late_percent": row.late_share_percent}  # fmt: skip
 
 
-def moment_in_words(moment: datetime, zone: str, day: str = "EEEE d MMMM y") -> str:
+def moment_in_words(moment: datetime, zone: str) -> str:
     """ "Tuesday 24 November 2026, 2:00 pm", by the clock of that zone."""
-    local = moment.astimezone(ZoneInfo(zone))
-    return f"{format_datetime(local, day, locale='en')}, {_clock(local)}"
+    return f"{long_day(local_day(moment, zone))}, {clock(minute_of(moment, zone))}"
 
 
-def session_in_words(starts_at: datetime, ends_at: datetime, zone: str) -> str:
-    """ "Tue 12 Jan 2027, 5:30 to 6:30 pm", by the clock of that zone."""
-    starts, ends = (moment.astimezone(ZoneInfo(zone)) for moment in (starts_at, ends_at))
-    begins = _clock(starts)
-    if starts.date() != ends.date():
-        return f"{_day(starts)}, {begins} to {_day(ends)}, {_clock(ends)}"
-    if begins[-2:] == _clock(ends)[-2:]:
-        begins = begins[:-3]
-    return f"{_day(starts)}, {begins} to {_clock(ends)}"
+def _shortly(moment: datetime, zone: str) -> str:
+    """ "Tue 24 Nov, 2:00 pm" """
+    local = local_day(moment, zone)
+    return f"{weekday(local).rpartition(' ')[0]}, {clock(minute_of(moment, zone))}"
 
 
-def _day(local: datetime) -> str:
-    return str(format_datetime(local, "EEE d MMM y", locale="en"))
-
-
-def _clock(local: datetime) -> str:
-    return str(format_time(local, "h:mm a", locale="en")).lower()
+def hours_in_words(starts_at: datetime, ends_at: datetime, zone: str) -> str:
+    """ "5:30 to 6:30 pm", by the clock of that zone; with the day where it ends on another one."""
+    first, last = local_day(starts_at, zone), local_day(ends_at, zone)
+    begins, ends = minute_of(starts_at, zone), minute_of(ends_at, zone)
+    return span(begins, ends) if first == last else f"{clock(begins)} to {weekday(last)}, {clock(ends)}"
 
 
 _OWN: Mapping[str, Callable[[Connection, Settings, Any], Words]] = {

@@ -20,9 +20,7 @@ _PLACE: Mapping[str, Any] = {
     "program": "Back in motion",
     "registration_path": "/registrations/example",
     "program_path": "/programs/example",
-    "when": [
-        f"Tue {day} 2027, 5:30 to 6:30 pm" for day in ("12 Jan", "19 Jan", "26 Jan", "2 Feb", "9 Feb", "16 Feb")
-    ],
+    "when": ["5:30 to 6:30 pm", *(f"Tue {day} 2027" for day in ("12 Jan", "19 Jan", "26 Jan", "2 Feb"))],
     "more": 0,
     "where": ["Riverside", "Studio 2", "118 Alder Lane, Kelowna BC"],
     "led_by": "Priya Raman, PT",
