@@ -16,11 +16,13 @@ from portal.invoices.tables import Invoice
 from portal.letters.addressing import Addressee, addressee
 from portal.letters.invoices import queue_invoice, write_of_void
 from portal.letters.receipts import queue_receipt, write_of_failure, write_of_refund
+from portal.letters.registrations import queue_again
 from portal.letters.reminders import remind_again
 from portal.letters.requests import NoAddress, Requested, queue_request
 from portal.outbox import OutboxMessage
 from portal.parts import Parts
 from portal.payments.tables import Payment, PaymentAttempt, Refund
+from portal.settings import PROGRAM_LETTERS
 
 
 class InvoiceIsVoid(Refusal):
@@ -193,6 +195,10 @@ def _queue_invoice(parts: Parts, session: Session, invoice: Invoice, event_key: 
     return Requested(to.email, queue_invoice(parts, session, invoice, by=by, event_key=event_key))
 
 
+def _place_again(again: Again) -> Requested:
+    return queue_again(again.session, again.former, again.request_id, by=again.by)
+
+
 KINDS: Mapping[str, Callable[[Again], Requested]] = {
     "pay_request": _request_again,
     "receipt": _receipt_again,
@@ -201,6 +207,7 @@ KINDS: Mapping[str, Callable[[Again], Requested]] = {
     "payment_failed": _failure_again,
     "reminder": _reminder_again,
     "void": _void_again,
+    **dict.fromkeys(PROGRAM_LETTERS, _place_again),
 }
 """The kinds of mail that are sent again, each with what queues a new one."""
 
@@ -208,7 +215,7 @@ KINDS: Mapping[str, Callable[[Again], Requested]] = {
 def send_again(parts: Parts, invoice_id: int, mail_id: int, request_id: UUID, *, by: int | None) -> Requested:
     """Queue a fresh mail of the same kind and about the same, to the address on file now; the same press queues one.
 
-    Raises NoSuchMail, NoAddress, RequestsOff, CannotBePaidOnline, InvoiceIsVoid or NotToBeSent.
+    Raises NoSuchMail, NoAddress, RequestsOff, CannotBePaidOnline, InvoiceIsVoid, NotToBeSent or NotSoAnyMore.
     """
     with parts.database.transaction() as session:
         invoice = locked_invoice(session, invoice_id)

@@ -15,9 +15,11 @@ from portal.clock import now
 from portal.invoices.books import is_numbered
 from portal.invoices.reading import full_day, local_day
 from portal.invoices.tables import Invoice
+from portal.letters.registrations import is_so
 from portal.outbox import STATE_WORDS, MailState, OutboxMessage, may_have_gone_twice, state_of, why_in_words
 from portal.paylinks import PAPER, PayLink
 from portal.people import User
+from portal.programs.tables import Registration
 from portal.settings import LETTERS
 
 PAGE = 20
@@ -51,6 +53,8 @@ class Mail(NamedTuple):
     happened: str
     by: str
     event_key: str
+    registration_id: int | None
+    is_so: bool  # of one about a place: what it tells is so now
 
     @property
     def is_over(self) -> bool:
@@ -72,12 +76,14 @@ _MAILS = (
     select(
         _outbox.id, _outbox.kind, _outbox.recipient, _outbox.queued_at, _outbox.sent_at, _outbox.failed_at,
         _outbox.tries, _outbox.last_error, _outbox.unanswered, _outbox.event_key, Invoice.number,
+        _outbox.registration_id, Registration.state, Registration.why, Registration.held_until,
         _users.name.label("asked_by"), func.coalesce(Location.timezone, _FIRST_ZONE).label("zone"),
     )
     .select_from(OutboxMessage.__table__)
     .outerjoin(Invoice, Invoice.id == _outbox.invoice_id)
     .outerjoin(Location, Location.id == Invoice.location_id)
     .outerjoin(User.__table__, _users.id == _outbox.queued_by)
+    .outerjoin(Registration, Registration.id == _outbox.registration_id)
     .order_by(_outbox.id.desc())
 )  # fmt: skip
 
@@ -110,6 +116,8 @@ def _mail(row: Any) -> Mail:
         happened=_happened(row),
         by=row.asked_by or "",
         event_key=row.event_key,
+        registration_id=row.registration_id,
+        is_so=row.registration_id is not None and is_so(row.kind, row),
     )
 
 

@@ -6,18 +6,26 @@ One whose news is not so any more is not sent: nobody is offered a place that so
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
+from flask_babel import lazy_gettext as _l
 from sqlalchemy import Connection, func, or_, select
+from sqlalchemy.orm import Session
 
+from portal.audit import record
 from portal.clinic import Location, Practitioner
 from portal.clock import now
+from portal.errors import Refusal
 from portal.invoices.reading import full_day, local_day, weekday
 from portal.invoices.reading.words import long_day, with_credentials
 from portal.invoices.tables import Invoice
+from portal.letters.requests import NoAddress, Requested
 from portal.money import format_money
+from portal.outbox import About, OutboxMessage, queue_unwritten
+from portal.parts import Parts
 from portal.payments.tables import Payment
 from portal.people import Patient
-from portal.programs.addressing import reader_of
+from portal.programs.addressing import Reader, reader_of
 from portal.programs.cancelling import rule_for
 from portal.programs.pricing import priced, taxes_of
 from portal.programs.seats import CANCELLED, CONFIRMED, LAPSED, NO_PLACE, OFFERED, WAITLISTED
@@ -32,10 +40,17 @@ MOST_NAMED = 20
 Words = dict[str, Any]
 
 
+class NotSoAnyMore(Refusal):
+    """What a mail about a place told is over: nothing is offered twice."""
+
+    title = _l("This email is not to be sent now. Nothing was sent.")
+    message = _l("What it says is not so any more.")
+
+
 def words_of(connection: Connection, settings: Settings, kind: str, registration_id: int) -> Words | None:
     """The words of such a mail, as things stand now; None where there is nothing to tell any more."""
     row = connection.execute(_FACTS.where(Registration.id == registration_id)).one()
-    if not _IS_SO[kind](row):
+    if not is_so(kind, row):
         return None
     return {**_shared(connection, row), **_OWN[kind](connection, settings, row)}
 
@@ -59,6 +74,58 @@ _FACTS = (
     .outerjoin(Patient, Patient.id == Registration.patient_id)
     .outerjoin(Invoice, Invoice.id == Registration.invoice_id)
 )  # fmt: skip
+
+
+def is_so(kind: str, row: Any) -> bool:
+    """Whether what such a mail tells is still so. `row` has a registration's `state`, `why` and `held_until`."""
+    return kind in _IS_SO and _IS_SO[kind](row)
+
+
+def reader_now(source: Session | Connection, registration_id: int) -> Reader | None:
+    """Who gets a mail about this registration, as they are on file now."""
+    columns = select(Registration.user_id, Registration.channel, Registration.patient_id)
+    return reader_of(source, source.execute(columns.where(Registration.id == registration_id)).one())
+
+
+def queue_again(session: Session, former: OutboxMessage, request_id: UUID, *, by: int | None) -> Requested:
+    """Queue a mail about a place once more, to the address on file now; the same press queues one.
+
+    Raises NoAddress or NotSoAnyMore.
+    """
+    assert former.registration_id is not None, "a mail about a place"
+    event_key = f"{former.event_key.partition(':again:')[0]}:again:{request_id}"
+    sent = session.scalar(select(OutboxMessage.recipient).where(OutboxMessage.event_key == event_key))
+    if sent is not None:
+        return Requested(sent, is_new=False)
+    if not is_so(former.kind, session.get_one(Registration, former.registration_id)):
+        raise NotSoAnyMore
+    reader = reader_now(session, former.registration_id)
+    if reader is None:
+        raise NoAddress
+    about = About(former.invoice_id, former.patient_id, by)
+    is_new = queue_unwritten(
+        session, former.kind, event_key, reader.email, about=about, registration_id=former.registration_id
+    )
+    return Requested(reader.email, is_new)
+
+
+def send_again(parts: Parts, patient_id: int, mail_id: int, request_id: UUID, *, by: int | None) -> Requested | None:
+    """Send a mail about somebody's place once more; None where there is no such mail.
+
+    Raises NoAddress or NotSoAnyMore.
+    """
+    with parts.database.transaction() as session:
+        former = session.scalars(
+            select(OutboxMessage).where(OutboxMessage.id == mail_id, OutboxMessage.patient_id == patient_id)
+        ).first()
+        if former is None or former.registration_id is None:
+            return None
+        sent = queue_again(session, former, request_id, by=by)
+        if sent.is_new:
+            about = f"registration {session.get_one(Registration, former.registration_id).public_id}"
+            said = f"{former.kind} to {sent.email}"
+            record(session, "mail.asked_for", about, by=by, after=said, patient_id=patient_id)
+        return sent
 
 
 def _is_offered(row: Any) -> bool:

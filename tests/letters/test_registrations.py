@@ -17,9 +17,9 @@ from portal.clock import now, shifted
 from portal.letters.registrations import hours_in_words, moment_in_words
 from portal.mail import deliver_waiting_mail
 from portal.outbox import MailState, OutboxMessage, state_of
+from portal.payments.settle import look_up
 from portal.payments.tables import DESK
 from portal.people import Patient
-from portal.payments.settle import look_up
 from portal.programs.cancelling import cancel
 from portal.programs.ending import let_place_go
 from portal.programs.registering import Details, Holder, confirm_unpaid, hold, register

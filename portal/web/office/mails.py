@@ -17,6 +17,7 @@ from portal.letters import again
 from portal.letters.addressing import addressee
 from portal.letters.on_paper import link_address, make_code, revoke, working_token
 from portal.letters.reading import Mail, mails_of_invoice
+from portal.letters.registrations import reader_now
 from portal.letters.requests import RequestsOff
 from portal.letters.several import Told, request_payments
 from portal.parts import parts
@@ -158,6 +159,10 @@ def _again_to(head: Head, mails: Sequence[Mail]) -> Iterator[str]:
             continue
         if mail.kind == "void":
             yield mail.to
+            continue
+        if mail.registration_id is not None:
+            reader = reader_now(reading(), mail.registration_id) if mail.is_so else None
+            yield reader.email if reader else ""
             continue
         payer_id = again.payer_of(reading(), mail.kind, mail.event_key)
         if payer_id not in addresses:

@@ -1,11 +1,16 @@
 """The Emails tab: every mail about a person and how it stands, and which ones they told the clinic they want."""
 
+from uuid import uuid4
+
 from flask import abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 
+from portal.errors import Refusal
 from portal.letters.choices import choices_of, choose_receipt_pdf, choose_reminders
 from portal.letters.reading import mails_of_patient
+from portal.letters.registrations import send_again
 from portal.parts import parts
 from portal.patients.accounting import office_path
 from portal.permissions import May
@@ -41,7 +46,26 @@ def emails(patient_id: int) -> ResponseReturnValue:
         reminders=reminders,
         receipt_pdf=receipt_pdf,
         offers_pdf=settings().yes("email_receipt_pdf"),
+        request_id=uuid4(),
     )
+
+
+@bp.post("/<int:patient_id>/emails/<int:mail_id>/again")
+@staff_may(May.REGISTER)
+def email_again(patient_id: int, mail_id: int) -> ResponseReturnValue:
+    """Send a mail about somebody's place in a program once more, written anew. (One about an invoice: there.)"""
+    person = person_or_404(patient_id)
+    press = typed.uuid(request.form.get("request")) or abort(400)
+    if mail_id > typed.LARGEST_ID:
+        abort(404)
+    done_reading()
+    try:
+        sent = send_again(parts(), person.id, mail_id, press, by=who().id) or abort(404)
+    except Refusal as refusal:
+        flash(f"{refusal.heading}\n{refusal.text}", "warn")
+    else:
+        flash(_("It is on its way again.\nIt goes to %(email)s.", email=sent.email), "ok")
+    return redirect(url_for("patients.emails", patient_id=person.id), 303)
 
 
 @bp.post("/<int:patient_id>/emails")
