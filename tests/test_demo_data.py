@@ -20,12 +20,17 @@ from portal.demo_data import (
 )
 from portal.demo_data.alder_lane import ZONE
 from portal.demo_data.many import BATCH
+from portal.demo_data.programs import PLANS
 from portal.gateway.configured import ConfiguredGateway, Credentials, keys_of
 from portal.invariants import broken_invariants
 from portal.invoices.books import Standing, Status, status_of
 from portal.invoices.tables import Adjustment, Invoice, InvoiceLine, LineTax
+from portal.outbox import OutboxMessage
 from portal.payments.tables import Payment
 from portal.people import Patient, PayerLink, User
+from portal.programs.reading import programs_to_come
+from portal.programs.states import Place
+from portal.programs.tables import Registration
 from portal.schedule import COMPLETED, Appointment, BookedQuarter
 from portal.schedule.times import quarters
 from portal.settings import read_settings
@@ -34,6 +39,7 @@ from tests.makers import count_of, make_patient, make_vault
 from tests.support.databases import Databases
 
 TODAY = datetime.now(ZONE).date()
+PLACES_PAID = sum(plan.confirmed for plan in PLANS if plan.price_cents)
 KEYS = {"token": "pk_test_demo", "secret": "sk_test_demo", "webhook_secret": "whsec_demo"}
 
 
@@ -79,9 +85,9 @@ def test_the_demo_clinic_has_everything_switched_on(alder: Alder) -> None:
         assert settings.yes("email_pay_online_request")
         assert settings.clinic_name == "Alder Lane Clinic"
         counts = {table: count_of(session, table) for table in (Location, Practitioner, Patient, Invoice)}
-        assert counts == {Location: 2, Practitioner: 4, Patient: 30, Invoice: 200}
+        assert counts == {Location: 2, Practitioner: 4, Patient: 30, Invoice: 200 + PLACES_PAID}
         assert count_of(session, Service) >= 12
-        assert (alder.made.patients, alder.made.invoices) == (30, 200)
+        assert (alder.made.patients, alder.made.invoices) == (30, 200 + PLACES_PAID)
         gateway = session.get_one(ConfiguredGateway, alder.made.gateway_id)
         assert (gateway.location_id, gateway.mode, gateway.status, gateway.is_default) == (
             None,
@@ -169,6 +175,19 @@ def test_the_schedule_is_alive(alder: Alder) -> None:
         assert count_of(session, BookedQuarter) == wanted
 
 
+def test_programs_stand_as_they_do_in_a_clinic(alder: Alder) -> None:
+    with alder.database.read() as connection:
+        said = {program.name.partition(" ")[0]: program.tag.text for program in programs_to_come(connection)}
+    assert said == {
+        "Open": "15 places left", "Back": "3 places left", "Strong": "9 places left", "Calm": "Full, 4 are waiting",
+        "New": "6 places left",
+    }  # fmt: skip
+    with alder.look() as session:
+        offered = session.scalars(select(Registration).where(Registration.state == Place.OFFERED)).one()
+        assert session.get_one(Patient, offered.patient_id).name == "Maya Lindqvist"
+        assert session.scalars(select(OutboxMessage.kind)).all() == ["place_offered"]
+
+
 def test_numbers_follow_the_dates_without_a_gap(alder: Alder) -> None:
     with alder.look() as session:
         for location in session.scalars(select(Location)):
@@ -179,7 +198,8 @@ def test_numbers_follow_the_dates_without_a_gap(alder: Alder) -> None:
             ).all()
             numbers = [int(number.removeprefix(location.invoice_prefix)) for number, _ in rows]
             assert numbers == list(range(numbers[0], location.next_invoice_number))
-            assert [day for _, day in rows] == sorted(day for _, day in rows)
+            came = [day for _, day in rows if day <= TODAY]  # what is to come is a program's
+            assert came == sorted(came)
 
 
 def test_past_card_payments_are_not_the_gateways(alder: Alder) -> None:
@@ -238,9 +258,9 @@ def test_many_invoices_are_sound_and_of_every_kind(clinic: Database, vault: Vaul
     assert told == [BATCH, BATCH + 1_000]
     assert broken_invariants(clinic) == []
     with clinic.transaction() as session:
-        assert count_of(session, Invoice) == 200 + BATCH + 1_000
+        assert count_of(session, Invoice) == 200 + PLACES_PAID + BATCH + 1_000
         assert count_of(session, Patient) == 30 + 200
-        made = session.scalars(select(Invoice).where(Invoice.id > 200)).all()
+        made = session.scalars(select(Invoice).where(Invoice.id > 200 + PLACES_PAID)).all()
         assert len(made) == BATCH + 1_000
         statuses = Counter(status_of(invoice, TODAY).status for invoice in made)
         assert min(statuses[each] for each in Status) >= 10

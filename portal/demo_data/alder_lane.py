@@ -10,6 +10,7 @@ SETTINGS = {
     "portal_enabled": "yes",
     "portal_allow_sign_up": "no",
     "module_payment_gateways": "yes",
+    "module_programs": "yes",
     "accept_payments_in_portal": "yes",
     "email_pay_online_request": "yes",
     "accept_prepaid_cards": "yes",

@@ -107,16 +107,16 @@ class Invoices:
                 invoice.voided_at = invoice.issued_at + timedelta(days=1)
             case "credited":
                 self._credit(invoice, invoice.balance_cents // 4, "Courtesy credit: the visit began late.")
-                self._pay(invoice, "card")
+                self.pay(invoice, "card")
             case "refunded":
-                self._refund(invoice, self._pay(invoice, "cash"))
+                self._refund(invoice, self.pay(invoice, "cash"))
             case "insurance, then card":
-                self._pay(invoice, "insurance", share_of_all=2, days=6)
-                self._pay(invoice, "card", days=9)
+                self.pay(invoice, "insurance", share_of_all=2, days=6)
+                self.pay(invoice, "card", days=9)
             case "partly paid" | "overdue, partly paid":
-                self._pay(invoice, "insurance", cents=40_00, days=2)
+                self.pay(invoice, "insurance", cents=40_00, days=2)
             case "card" | "cash" | "cheque" | "e-transfer" | "insurance":
-                self._pay(invoice, visit.fate, days=5 if visit.fate in ("insurance", "cheque") else 0)
+                self.pay(invoice, visit.fate, days=5 if visit.fate in ("insurance", "cheque") else 0)
             case "open" | "overdue" | "nothing to pay":
                 pass
             case _:
@@ -129,7 +129,7 @@ class Invoices:
         service = self.clinic.services[item]
         return Line(item, service.price_cents, 1, self.taxes[item], service.id)
 
-    def _pay(self, invoice: Invoice, kind: str, *, cents: int = 0, share_of_all: int = 1, days: int = 0) -> Payment:
+    def pay(self, invoice: Invoice, kind: str, *, cents: int = 0, share_of_all: int = 1, days: int = 0) -> Payment:
         """Post money. A card's was taken on the clinic's old terminal, before the portal: it names neither gateway
         nor charge, so that the reconciliation doesn't look for it in a Stripe account that never saw it."""
         due = invoice.balance_cents

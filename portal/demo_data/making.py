@@ -1,4 +1,4 @@
-"""Makes the demo clinic: one believable practice with thirty patients and two hundred invoices."""
+"""Makes the demo clinic: one believable practice with thirty patients, two hundred invoices and five programs."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -12,6 +12,7 @@ from portal.db import Database
 from portal.demo_data.alder_lane import PEOPLE, PRACTITIONERS, SERVICES, SETTINGS, SIGNING_IN, STAFF
 from portal.demo_data.clinic import Clinic, DemoSignIn
 from portal.demo_data.invoices import INVOICES, Invoices
+from portal.demo_data.programs import make_programs
 from portal.demo_data.visits import make_visits
 from portal.errors import Refusal
 from portal.gateway.configured import add_gateway
@@ -45,7 +46,7 @@ def make_demo_clinic(
     sandbox_gateway: Mapping[str, str] | None,
     seed: int = 1,
 ) -> DemoClinic:
-    """Make one clinic with thirty patients and two hundred invoices, all in one transaction.
+    """Make one clinic with thirty patients, two hundred invoices and five programs, all in one transaction.
 
     `sandbox_gateway` holds `token`, `secret` and `webhook_secret`; without it there is no online payment. Raises
     ClinicHasPatients.
@@ -66,7 +67,8 @@ def make_demo_clinic(
             invoices.write(visit)
         treats = {healer: [name for name, _, _, whose in SERVICES if whose == healer] for healer, *_ in PRACTITIONERS}
         make_visits(session, clinic.today, treats, clinic.staff["Dana Whitlock"].id, seed)
-    return DemoClinic(tuple(sign_ins), len(PEOPLE), INVOICES, gateway_id)
+        of_programs = make_programs(clinic, invoices)
+    return DemoClinic(tuple(sign_ins), len(PEOPLE), INVOICES + of_programs, gateway_id)
 
 
 def _gateway(session: Session, vault: Vault, keys: Mapping[str, str] | None) -> int | None:
