@@ -270,6 +270,14 @@ class Listed:
     price: PriceWords
     tag: Tag
     takes_names: bool  # full, and its waitlist is not
+    is_kept: bool  # a place is held for the reader, or offered to them
+
+    @property
+    def act(self) -> str:
+        """What the button says, before "of Back in motion"."""
+        if self.is_kept:
+            return str(_("Go on"))
+        return str(_("Join waitlist") if self.takes_names else _("See dates"))
 
 
 def programs_to_come(connection: Connection, reader: Reader | None = None) -> list[Listed]:
@@ -289,15 +297,16 @@ _NEXT_FIRST = (_begins.is_(None), _begins, Program.id, Tax.position, Tax.id)
 
 
 def _listed(found: _Found, own: list[Own] | None, moment: datetime) -> Listed:
-    row = found.row
+    row, first = found.row, _most_pressing(own) if own else None
     return Listed(
         row.public_id,
         row.name,
         dates_words([session.starts_at for session in found.sessions], row.zone),
         _by_whom(row),
         _price_words(row, found.taxes, moment),
-        _most_pressing(own).tag if own else _tag(row, moment),
-        not own and stands(row, moment) == Stands.FULL and row.waiting < row.waitlist_size,
+        first.tag if first else _tag(row, moment),
+        first is None and stands(row, moment) == Stands.FULL and row.waiting < row.waitlist_size,
+        first is not None and first.state in ON_A_CLOCK,
     )
 
 

@@ -7,7 +7,7 @@ import logging
 import secrets
 from typing import Any
 
-from flask import Flask, Response, flash, g, jsonify, make_response, render_template, request
+from flask import Flask, Response, flash, g, jsonify, make_response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_wtf.csrf import CSRFError
@@ -22,6 +22,7 @@ from portal.settings import KEYS, Settings
 from portal.web.access import PortalClosed
 from portal.web.asking import wants_json
 from portal.web.limits import TooManyTries
+from portal.web.scope import settings
 
 OWN_PAGES = frozenset({400, 403, 404, 405, 409, 413, 429, 500, 503})
 
@@ -49,7 +50,14 @@ def refused(refusal: Refusal) -> ResponseReturnValue:
     elif isinstance(refusal, PortalClosed):
         response = page("closed", refusal.status, title=title, text=text)
     else:
-        response = page("refused", refusal.status, title=title, text=text, over=_over(refusal.status))
+        response = page(
+            "refused",
+            refusal.status,
+            title=title,
+            text=text,
+            over=_over(refusal.status),
+            program=_program_asked_for(),
+        )
     if isinstance(refusal, TooManyTries):
         response.headers["Retry-After"] = str(refusal.wait_s)
     return response
@@ -58,6 +66,15 @@ def refused(refusal: Refusal) -> ResponseReturnValue:
 def _over(status: int) -> str:
     words = {404: _("Not found"), 429: _("Please wait a little"), 403: _("Not allowed")}
     return words.get(status, _("Nothing was done"))
+
+
+def _program_asked_for() -> str | None:
+    """Where somebody goes on who was refused a place, or a look at one: that program's page, or the list."""
+    if request.blueprint not in ("programs", "registrations", "waitlist") or not settings().yes("module_programs"):
+        return None
+    if request.endpoint in ("registrations.hold", "waitlist.join"):
+        return url_for("programs.one", **(request.view_args or {}))
+    return url_for("programs.browse")
 
 
 def gateway_failed(error: GatewayError) -> ResponseReturnValue:

@@ -130,8 +130,8 @@ def _framing(app: Flask) -> dict[str, Callable[..., str]]:
         return component("frame").nav(has_programs, here)
 
     @lru_cache(maxsize=8)
-    def foot_of(clinic: Clinic) -> Any:
-        return component("reach").foot(clinic)
+    def foot_of(clinic: Clinic, of_bills: bool = True) -> Any:
+        return component("reach").foot(clinic, of_bills)
 
     @lru_cache(maxsize=256)
     def place(endpoint: str) -> str:

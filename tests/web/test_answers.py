@@ -17,6 +17,7 @@ from portal.errors import Refusal
 from portal.gateway import OutcomeUnknown
 from portal.web.access import public
 from portal.web.headers import pay_policy
+from tests.makers import make_program
 from tests.web.conftest import PASSWORD, Site, Visitor, no_gateway, words
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -163,7 +164,9 @@ def test_a_theme_is_a_hue(site: Site, hue: str, status: int) -> None:
 def test_the_first_view_weighs_ten_kilobytes(site: Site) -> None:
     visitor = site.visitor("maya@example.com")
     sheet = gzip.compress((ROOT / "static/css/portal.css").read_bytes())
-    for path in ("/login", "/invoices"):
+    site.setting("module_programs", "yes")
+    shown = site.change(lambda session: [make_program(session).public_id for _each in range(5)])
+    for path in ("/login", "/invoices", "/programs", f"/programs/{shown[0]}"):
         assert len(sheet) + len(gzip.compress(visitor.get(path).data)) <= 10_240
 
 

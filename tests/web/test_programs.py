@@ -12,7 +12,7 @@ from portal.clinic import Location
 from portal.clock import now, shifted
 from portal.programs.states import Place
 from portal.programs.tables import Program, Registration
-from tests.makers import make_patient, make_program
+from tests.makers import make_gateway, make_patient, make_program
 from tests.web.conftest import Site, Visitor, words
 
 pytestmark = pytest.mark.promise("P6")
@@ -104,6 +104,10 @@ def test_what_is_not_shown_yet_only_those_see_who_set_programs_up(site: Site) ->
 def test_no_program_is_a_page_that_says_so(site: Site, public_id: str) -> None:
     for path in (f"/programs/{public_id}", f"/programs/{public_id}/calendar.ics"):
         assert site.visitor().get(path).status_code == 404
+
+
+def test_who_finds_no_program_is_led_to_the_list(site: Site) -> None:
+    assert 'href="/programs">See all programs</a>' in site.visitor().get("/programs/nobody").text
 
 
 def test_there_is_nothing_to_see_yet(site: Site) -> None:
@@ -274,6 +278,46 @@ def test_the_dates_are_a_file_for_anybodys_calendar(site: Site) -> None:
     assert response.data.count(b"BEGIN:VEVENT") == 6
     assert b"DTSTART:20300116T013000Z\r\n" in response.data
     assert "SUMMARY:Rücken & Knie\\, fit\r\n".encode() in response.data
+
+
+# --- the switches (O4) ----------------------------------------------------------------------------------------------
+
+CLOSED = "You can't register online at the moment"
+
+
+@pytest.mark.promise("O4")
+@pytest.mark.parametrize(
+    "switch", ["module_payment_gateways", "accept_payments_in_portal", "portal_enabled", "gateway"]
+)
+def test_a_paid_program_says_how_to_register_while_a_switch_is_off(site: Site, switch: str) -> None:
+    for key in ("module_payment_gateways", "accept_payments_in_portal"):
+        site.setting(key, "yes")
+    made = program(site)
+    if switch == "gateway":
+        assert CLOSED in page(site.visitor(), made)
+        return
+    site.change(lambda session: make_gateway(session, site.parts.vault))
+    assert CLOSED not in page(site.visitor(), made)
+    site.setting(switch, "no")
+    for email in ("", "maya@example.com"):
+        shown = site.visitor(email).get(f"/programs/{made.public_id}")
+        assert CLOSED in words(shown) and "Call 250-555-0142" in words(shown)
+        assert "request_id" not in shown.text
+
+
+@pytest.mark.promise("O4")
+def test_a_free_program_goes_on_without_a_gateway(site: Site) -> None:
+    made = program(site, price_cents=0)
+    assert CLOSED not in page(site.visitor(), made)
+    site.setting("portal_enabled", "no")
+    assert CLOSED in page(site.visitor(), made)
+
+
+def test_what_no_card_can_be_charged_is_registered_by_staff(site: Site) -> None:
+    for key in ("module_payment_gateways", "accept_payments_in_portal"):
+        site.setting(key, "yes")
+    site.change(lambda session: make_gateway(session, site.parts.vault))
+    assert CLOSED in page(site.visitor(), program(site, price_cents=20))
 
 
 # --- what it costs to answer ----------------------------------------------------------------------------------------
