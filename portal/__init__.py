@@ -37,6 +37,7 @@ def create_app(config: "Config | None" = None, *, connect: "Callable[[str], Gate
         errors,
         headers,
         health,
+        held_names,
         hooks,
         invitations,
         invoices,
@@ -75,6 +76,7 @@ def create_app(config: "Config | None" = None, *, connect: "Callable[[str], Gate
     Babel(app, default_locale="en", locale_selector=lambda: "en")
     csrf = CSRFProtect(app)
     scope.init(app)
+    held_names.init(app)
     headers.init(app, config)
     limits.init(app, parts)
     assets.init(app, ROOT / "static", keep=config.production)

@@ -5,7 +5,6 @@ appended (see `tables.py`). A verb that decides by a balance takes `locked_invoi
 the invoice meanwhile.
 """
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -236,11 +235,11 @@ def issue_invoice(
     created_by: int | None = None,
     email_wanted: bool = False,
     program_id: int | None = None,
-    is_confirmed: bool = True,
+    held_as: str | None = None,
 ) -> Invoice:
     """Issue an invoice under its location's next number, due when the location's terms say.
 
-    One that is not `is_confirmed` has a name instead until `give_number` comes: its place in a program is only held.
+    `held_as`: a name that it has instead until `give_number` comes, for its place in a program is only held.
 
     `request_id` is the press that asked for it: the database takes each one once, and an appointment once as long as
     its invoice is not void. Raises NothingToInvoice or TotalOutOfRange. `issued_at` is for invoices of the past, such
@@ -251,7 +250,7 @@ def issue_invoice(
     _check_total(lines, location.currency)
     issued_at = issued_at or now()
     invoice = Invoice(
-        number=take_invoice_numbers(session, location)[0] if is_confirmed else _name_without_number(),
+        number=held_as or take_invoice_numbers(session, location)[0],
         location_id=location.id,
         patient_id=patient_id,
         practitioner_id=practitioner_id,
@@ -271,13 +270,6 @@ def issue_invoice(
     _write_lines(session, invoice, lines)
     session.refresh(invoice)  # the database has added the lines up
     return invoice
-
-
-def _name_without_number() -> str:
-    return UNNUMBERED + "".join(secrets.choice(_LETTERS) for _each in range(12))
-
-
-_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
 def is_numbered(number: str) -> bool:

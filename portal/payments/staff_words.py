@@ -9,6 +9,7 @@ from flask_babel.speaklater import LazyString
 from portal.cards import BrandNotAccepted, CardNotAccepted, DebitCardNotAccepted, PrepaidCardNotAccepted
 from portal.errors import Refusal
 from portal.payments import words
+from portal.programs.refusals import PlaceGone
 
 _BANK_SAID_NO = _l("The bank said no to this card. Nothing was charged.")
 _OTHER_WAY = _l("Use another card or another way to pay, or leave the invoice receivable.")
@@ -66,6 +67,10 @@ _REFUSALS: dict[type[Refusal], tuple[LazyString, LazyString]] = {
         _l("Take another way to pay, or ask an administrator to look at Settings, Payment Gateways."),
     ),
     words.InvoiceIsVoid: (_l("This invoice is void. Nothing was charged."), _l("There is nothing to pay on it.")),
+    PlaceGone: (
+        _l("The place is not held any more. Nothing was charged."),
+        _l("Its time ran out, or it was let go. If a place is left, register them again."),
+    ),
     words.NothingToPay: (
         _l("This invoice is paid. Nothing was charged just now."),
         _l("There is nothing left to pay on it."),

@@ -115,7 +115,7 @@ def follow_places(session: Session, invoice: Invoice) -> None:
         if is_numbered(invoice.number):
             owe_no_more_than(session, invoice, 0, NO_PLACE_LEFT)
         return
-    why = _why_lost(session, invoice) if registration.state in TAKES_PLACE else Why.NONE
+    why = _why_lost(session, invoice, registration) if registration.state in TAKES_PLACE else Why.NONE
     if why == Why.NONE:
         return
     if registration.state == Place.CONFIRMED:
@@ -127,14 +127,16 @@ def follow_places(session: Session, invoice: Invoice) -> None:
         owe_no_more_than(session, invoice, 0, REGISTRATION_CANCELLED)
 
 
-def _why_lost(session: Session, invoice: Invoice) -> Why:
+def _why_lost(session: Session, invoice: Invoice, registration: Registration) -> Why:
     if invoice.voided_at is not None:
         return Why.VOID
     lost = exists().where(Case.invoice_id == invoice.id, Case.kind == "dispute", Case.stage == "lost")
     if session.scalar(select(lost)):
         return Why.DISPUTE
     went_back = exists().where(Payment.invoice_id == invoice.id, Payment.nature == "refund")
-    if invoice.paid_cents <= 0 and invoice.owed_cents <= 0 and session.scalar(select(went_back)):
+    # (Whoever moved to a free program got all of it back, and keeps the place.)
+    costs = registration.price_cents > registration.discount_cents
+    if costs and invoice.paid_cents <= 0 and invoice.owed_cents <= 0 and session.scalar(select(went_back)):
         return Why.REFUNDED
     return Why.NONE
 

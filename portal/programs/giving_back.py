@@ -24,6 +24,8 @@ from portal.refunds.standing import rest_of
 REQUESTS = UUID("6f2c1d0a-6f5e-4c5b-9a53-5f1f1e4b8a11")
 """The namespace of these refunds: a second look at the same payment's same case asks for the same one."""
 
+REASONS: dict[str, str] = {Place.CANCELLED: "Registration cancelled", Place.CONFIRMED: "Moved to another program"}
+
 log = logging.getLogger(__name__)
 
 
@@ -63,8 +65,7 @@ def _forms(parts: Parts, invoice_id: int) -> list[tuple[RefundForm, int | None]]
             cents = min(case.amount_cents - case.matched_cents, rest_of(session, payment).refundable_cents)
             if cents > 0:
                 key = uuid5(REQUESTS, f"{payment.id}:{case.amount_cents}:{case.matched_cents}")
-                was_theirs = registration is not None and registration.state == Place.CANCELLED
-                reason = "Registration cancelled" if was_theirs else "No place was left"
+                reason = REASONS.get(registration.state if registration is not None else "", "No place was left")
                 by = registration.ended_by if registration is not None else None
                 forms.append((RefundForm(key, payment.id, cents, reason), by))
         return forms
@@ -83,7 +84,12 @@ def _due() -> Select[Payment, Case, Registration]:
         .where(
             Invoice.program_id.is_not(None),
             Payment.charge_id.is_not(None),
-            or_(Registration.id.is_(None), Registration.state.not_in(sorted(TAKES_PLACE))),
+            or_(
+                Registration.id.is_(None),
+                Registration.state.not_in(sorted(TAKES_PLACE)),
+                # Whoever moved to a program that costs less has a place, and gets the rest back.
+                and_(Registration.give_back_cents > 0, Registration.give_back_asked_at.is_(None)),
+            ),
             ~tried,
             ~disputed,
         )

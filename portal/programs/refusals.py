@@ -152,3 +152,18 @@ class PriceChanged(Refusal):
 
     title = _l("The price has changed. You have not been charged.")
     message = _l("It is {now} now; this page showed {shown}. Please look it over and go on.")
+
+
+class WaitsAlready(Refusal):
+    """Whoever waits gets a place in their turn; registering them would pass those before them."""
+
+    title = _l("{person} is on the waitlist of {name} already")
+    message = _l("Nothing was changed. They get the next place that comes free in their turn.")
+
+
+class CannotMove(Refusal):
+    """Only between programs in the same currency: an invoice has one."""
+
+    status = 422
+    title = _l("{name} is priced in another currency")
+    message = _l("Nothing was changed. Cancel this registration, and register them for the other one.")

@@ -26,6 +26,7 @@ from portal.parts import Parts
 from portal.payments.steps import live_attempt
 from portal.payments.tables import DESK, PORTAL
 from portal.people import Patient
+from portal.programs.naming import name_for
 from portal.programs.pricing import code_for, discount_of, line_for, price_now, price_of, taxes_of
 from portal.programs.refusals import (
     BadCode,
@@ -284,7 +285,7 @@ def _register(session: Session, public_id: str, details: Details, by: int | None
     if price.is_free:
         confirm(session, registration, by)
     else:
-        _make_invoice(session, program, registration, by)
+        make_invoice(session, program, registration, by)
     session.flush()
     return registration
 
@@ -354,7 +355,8 @@ def _keep_answers(session: Session, registration: Registration, answers: Mapping
         )
 
 
-def _make_invoice(session: Session, program: Program, registration: Registration, by: int | None) -> Invoice:
+def make_invoice(session: Session, program: Program, registration: Registration, by: int | None) -> Invoice:
+    """The unnumbered invoice of a registration whose patient is known; the one that it has already."""
     if registration.invoice_id is not None:
         return session.get_one(Invoice, registration.invoice_id)
     assert registration.patient_id is not None
@@ -372,7 +374,7 @@ def _make_invoice(session: Session, program: Program, registration: Registration
         lines=[line_for(program, _what(session, program), price_of(session, registration), taxes)],
         created_by=by,
         program_id=program.id,
-        is_confirmed=False,
+        held_as=name_for(registration),
     )
     registration.invoice_id = invoice.id
     return invoice
@@ -416,6 +418,6 @@ def confirm_unpaid(parts: Parts, public_id: str, by: int) -> Registration:
         if registration.patient_id is None:
             raise NobodyNamed
         if not price_of(session, registration).is_free:
-            _make_invoice(session, session.get_one(Program, registration.program_id), registration, by)
+            make_invoice(session, session.get_one(Program, registration.program_id), registration, by)
         confirm(session, registration, by)
         return registration

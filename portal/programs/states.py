@@ -46,6 +46,7 @@ class Why(StrEnum):
     REFUNDED = "refunded"
     DISPUTE = "dispute lost"
     FULL = "paid when no place was left"
+    MOVED = "moved to another program"
 
 
 PRESS_TAKES = timedelta(minutes=20)

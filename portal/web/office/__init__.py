@@ -54,6 +54,7 @@ def init(app: Flask) -> None:
         patients,
         payments,
         practice,
+        program_desk,
         programs,
         receive,
         schedule,
@@ -65,6 +66,7 @@ def init(app: Flask) -> None:
     )
 
     assert booking.bp is schedule.bp, "booking is a part of the schedule"
+    assert program_desk.bp is programs.bp, "the desk's pages of programs are a part of them"
     app.register_blueprint(bp)
     for room in (
         schedule,

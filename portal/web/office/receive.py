@@ -8,6 +8,7 @@ from flask_babel import gettext as _
 
 from portal.audit import note_view
 from portal.errors import Refusal
+from portal.invoices.books import is_numbered
 from portal.invoices.reading import Payer, Receipt, invoice_for, receipt_for
 from portal.parts import parts
 from portal.payments import staff_words, words
@@ -18,6 +19,8 @@ from portal.payments.reading import AttemptStatus, Payable, any_attempt_status, 
 from portal.payments.states import State
 from portal.payments.tables import DESK
 from portal.permissions import May
+from portal.programs.at_the_desk import place_of
+from portal.programs.refusals import PlaceGone
 from portal.web.access import staff_may, who
 from portal.web.asking import wants_json
 from portal.web.errors import refused as answer_refusal
@@ -93,6 +96,10 @@ def form(number: str) -> ResponseReturnValue:
 
 def _why_nothing(invoice: Payable) -> Refusal | None:
     """Why no payment of any kind is received on this invoice now; the verbs ask again, under lock."""
+    if not is_numbered(invoice.number):
+        held = place_of(reading(), invoice.id)
+        if held is None or not held.is_kept:
+            return PlaceGone()
     if invoice.is_void:
         return words.InvoiceIsVoid()
     if invoice.balance_cents <= 0:
@@ -101,7 +108,11 @@ def _why_nothing(invoice: Payable) -> Refusal | None:
 
 
 def _told(number: str, heading: str, text: str, status: int = 200, *, again: bool = False) -> Response:
-    html = render_template("office/receive/told.html", number=number, heading=heading, text=text, again=again)
+    invoice = None if is_numbered(number) else receivable(reading(), number)
+    held = place_of(reading(), invoice.id) if invoice else None
+    html = render_template(
+        "office/receive/told.html", number=number, heading=heading, text=text, again=again, held=held
+    )
     return Response(html, status)
 
 
@@ -234,7 +245,13 @@ def received(number: str, receipt: str) -> ResponseReturnValue:
     """A payment that was received: its receipt, fit to print, and what is left."""
     invoice = _receivable(number)
     found = _receipt(invoice, receipt)
-    html = render_template("office/receive/received.html", invoice=invoice, receipt=found, head=found.paper.head)
+    html = render_template(
+        "office/receive/received.html",
+        invoice=invoice,
+        receipt=found,
+        head=found.paper.head,
+        group=place_of(reading(), invoice.id),
+    )
     note_view(parts().database, who().id, invoice.patient_id, "receipt")
     return html
 

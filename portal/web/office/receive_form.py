@@ -11,6 +11,7 @@ from wtforms.validators import InputRequired, Length, Regexp
 
 from portal.errors import Refusal
 from portal.gateway.configured import TEST
+from portal.invoices.books import is_numbered
 from portal.invoices.reading import large, local_day, long_day, plain_day
 from portal.money import exponent, format_money, parse_amount
 from portal.parts import parts
@@ -31,6 +32,7 @@ from portal.payments.reading import (
 )
 from portal.payments.states import State
 from portal.payments.tables import DESK, LINK, PORTAL
+from portal.programs.at_the_desk import place_of
 from portal.web.access import who
 from portal.web.cards import card_words, plastic
 from portal.web.headers import allow_gateway_scripts
@@ -240,9 +242,11 @@ def page(
     cards = card_choices(reading(), payer.id, invoice) if payer and not no_cards else []
     asked = _asked(form, invoice)
     live = invoice.live
+    held = None if is_numbered(invoice.number) else place_of(reading(), invoice.id)
     html = render_template(
         "office/receive/form.html",
         invoice=invoice,
+        held=held,
         form=form,
         message=message,
         wrong=wrong or {},
@@ -268,7 +272,7 @@ def page(
         code=pay_code(
             invoice.id,
             invoice.mode,
-            is_open=invoice.balance_cents > 0 and not (invoice.is_void or invoice.is_disputed),
+            is_open=invoice.balance_cents > 0 and not (invoice.is_void or invoice.is_disputed or held),
         ),
         code_open=request.args.get("phone") == "open",
         stripe_js=parts().config.stripe_js_url,
