@@ -56,6 +56,7 @@ def create_app(config: "Config | None" = None, *, connect: "Callable[[str], Gate
         second_factor,
         sign_up,
         start,
+        waitlist,
     )
 
     config = config or from_environment()
@@ -95,6 +96,7 @@ def create_app(config: "Config | None" = None, *, connect: "Callable[[str], Gate
         programs,
         my_programs,
         place_pay,
+        waitlist,
         hooks,
         second_factor,
         invitations,

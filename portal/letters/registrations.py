@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.orm import Session
 
 from portal.audit import record
@@ -31,6 +31,7 @@ from portal.programs.pricing import priced, taxes_of
 from portal.programs.seats import CANCELLED, CONFIRMED, LAPSED, NO_PLACE, OFFERED, WAITLISTED
 from portal.programs.states import Place, Why
 from portal.programs.tables import Program, ProgramSession, Registration
+from portal.programs.waiting import place_in_line
 from portal.schedule.times import clock, minute_of, span
 from portal.settings import Settings
 
@@ -183,17 +184,9 @@ def _lapsed(_connection: Connection, _settings: Settings, row: Any) -> Words:
 
 
 def _waitlisted(connection: Connection, settings: Settings, row: Any) -> Words:
-    earlier = select(func.count()).where(
-        Registration.program_id == row.program_id,
-        Registration.state == Place.WAITING,
-        or_(
-            Registration.waiting_since < row.waiting_since,
-            (Registration.waiting_since == row.waiting_since) & (Registration.id < row.id),
-        ),
-    )
     return {
         **_meetings(connection, row),
-        "place_in_line": 1 + (connection.scalar(earlier) or 0),
+        "place_in_line": place_in_line(connection, row.id),
         "hours": settings.number("program_offer_hours"),
     }
 

@@ -20,6 +20,7 @@ from portal.programs.pricing import Price
 from portal.programs.refusals import BadCode, PlaceGone, PriceChanged
 from portal.programs.registering import Details, Holder, claim, register
 from portal.programs.states import Place
+from portal.programs.waiting import place_in_line
 from portal.programs.words import dates_words, span_words
 from portal.sign_ins import Person
 from portal.web.access import ask_to_sign_in, patient_only, payer, public, who
@@ -162,7 +163,8 @@ def _what_became_of(mine: MyPlace) -> Response:
         left = _money_left(mine)
         return show("confirmed", mine, receipts=receipts, left=left)
     if mine.is_waiting:
-        return show("waiting", mine)
+        hours = settings().number("program_offer_hours")
+        return show("waiting", mine, line=place_in_line(reading(), mine.id), hours=hours)
     return show("ended", mine, receipts=receipts, ending=ending_of(mine, receipts), request_id=uuid4())
 
 
