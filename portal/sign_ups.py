@@ -97,10 +97,10 @@ class Asker:
 # --- asking ---------------------------------------------------------------------------------------------------------
 
 
-def ask(parts: Parts, asker: Asker, password: str) -> None:
+def ask(parts: Parts, asker: Asker, password: str, onward: str = "") -> None:
     """Ask for an account. Whatever the address is to the clinic, one mail goes there, and it takes the same time.
 
-    Raises BadSignUp.
+    `onward` goes to the end of the link: where its holder was. Raises BadSignUp.
     """
     email = _checked(asker, password)
     password_hash = hashed(password)  # slow on purpose: not inside the transaction
@@ -126,7 +126,7 @@ def ask(parts: Parts, asker: Asker, password: str) -> None:
                 password=password_hash,
             )
         )
-        link = f"{parts.config.base_url}/sign-up/link/{token}"
+        link = f"{parts.config.base_url}/sign-up/link/{token}{onward}"
         key = f"sign_up:{_hash(token)[:40]}"
         queue_mail(session, parts.vault, "sign_up", key, email, name=asker.given_name, link=link)
 
@@ -174,11 +174,12 @@ def find_link(connection: Connection, token: str) -> LinkState:
     return LinkState.OPEN if row.expires_at > now() else LinkState.EXPIRED
 
 
-def prove(parts: Parts, token: str, password: str) -> tuple[Outcome, int | None]:
+def prove(parts: Parts, token: str, password: str, *, takes_newcomers: bool = False) -> tuple[Outcome, int | None]:
     """The holder of the link has the mailbox, and the password shows that it was they who asked.
 
     Without the password, somebody could ask in another's name and wait for them to open the link. Gives what it led
-    to, and the id of the account where one was made. Raises LinkIsClosed, WrongPassword, BadAccount.
+    to, and the id of the account where one was made. `takes_newcomers`: whose address is on nobody's file gets a file
+    of their own at once, and is attached to none (decision 015). Raises LinkIsClosed, WrongPassword, BadAccount.
     """
     with parts.database.read() as connection:
         found = connection.execute(
@@ -201,12 +202,14 @@ def prove(parts: Parts, token: str, password: str) -> tuple[Outcome, int | None]
         sign_up = session.get_one(SignUp, found.id)
         tried_before = _supersede(session, sign_up)
         patient = None if tried_before else _patient_on_file(session, sign_up)
+        how = "sign_up.attached"
+        if patient is None and takes_newcomers and _address_is_new(session, sign_up.email):
+            patient, how = _new_patient(session, sign_up), "sign_up.newcomer"
         if patient is None:
             record(session, "sign_up.proved", _subject(sign_up), by=None)
             return Outcome.WAITING, None
         user = _make_account(session, parts, sign_up, patient, by=None)
-        record(session, "sign_up.attached", _subject(sign_up), by=None, after=number_of(patient.id),
-               patient_id=patient.id)  # fmt: skip
+        record(session, how, _subject(sign_up), by=None, after=number_of(patient.id), patient_id=patient.id)
         return Outcome.ATTACHED, user.id
 
 
@@ -249,6 +252,13 @@ def _patient_on_file(session: Session, sign_up: SignUp) -> Patient | None:
         return None
     has_account = session.scalar(select(User.id).where(User.patient_id == fitting[0].id)) is not None
     return None if has_account else fitting[0]
+
+
+def _address_is_new(session: Session, email: str) -> bool:
+    """Whether nobody on file has this address. Names and birth dates are not asked: who is answered by those would
+    learn who else is a patient here."""
+    by_email = select(PatientWord.patient_id).where(PatientWord.word == folded(email)[:LONGEST_WORD])
+    return session.scalar(by_email.limit(1)) is None
 
 
 def _make_account(session: Session, parts: Parts, sign_up: SignUp, patient: Patient, *, by: int | None) -> User:

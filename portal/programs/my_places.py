@@ -226,6 +226,15 @@ def place_for(connection: Connection, viewer: Viewer, public_id: str) -> MyPlace
     return MyPlace(**row._mapping, meetings=meetings.get(row.program_id, ()))
 
 
+def place_held_by(connection: Connection, secret: str) -> MyPlace | None:
+    """The place that a browser took last before anybody signed in, while it is held."""
+    held = _PLACES.where(
+        _is_theirs(Viewer(secret=secret)), Registration.state == Place.HELD, Registration.held_until > now()
+    )
+    row = connection.execute(held.order_by(Registration.id.desc()).limit(1)).first()
+    return None if row is None else MyPlace(**row._mapping)
+
+
 def places_of(connection: Connection, viewer: Viewer) -> list[MyPlace]:
     """The places that concern somebody: what lapsed or was let go is left out, unless money came for it."""
     concerns = or_(
@@ -270,8 +279,8 @@ class Question:
 
     @property
     def options(self) -> list[tuple[str, str]]:
-        """What a list offers to choose from, with nothing chosen first."""
-        return [("", ""), *((each, each) for each in self.choices)]
+        """What a list offers to choose from: each value, and its words."""
+        return [(each, each) for each in self.choices]
 
 
 def questions_of(connection: Connection, place: MyPlace) -> list[Question]:

@@ -10,7 +10,6 @@ from portal.parts import Parts
 from portal.payments.begin import gateway_at
 from portal.payments.tables import PORTAL
 from portal.payments.words import OnlinePaymentOff
-from portal.programs.ending import lapse
 from portal.programs.pricing import code_for, discount_of, price_now, priced, taxes_of
 from portal.programs.refusals import (
     BadCode,
@@ -19,8 +18,8 @@ from portal.programs.refusals import (
     RegisterAtTheDesk,
     RegistrationNotFound,
 )
-from portal.programs.registering import Holder, hold
-from portal.programs.states import ENDED, ON_A_CLOCK
+from portal.programs.registering import Holder, hash_of, hold, locked_with_invoice
+from portal.programs.states import ENDED, ON_A_CLOCK, SIGN_UP_TAKES, Place
 from portal.programs.tables import Program, Registration
 from portal.settings import read_settings
 
@@ -44,9 +43,8 @@ def check_can_be_paid_online(parts: Parts, session: Session, location_id: int, t
 def hold_online(parts: Parts, program_public_id: str, request_id: UUID, holder: Holder) -> str:
     """Hold a place for somebody at a browser; gives the registration's public id.
 
-    A place of theirs whose time ran out a moment ago, and which nobody has taken back yet, is taken back first; while
-    its payment is still open, they get that one. Raises ProgramsClosed, RegisterAtTheDesk, and what
-    `registering.hold` raises.
+    The form of a place that is over by now holds a new one; while a payment of the old one is still open, they get
+    that. Raises ProgramsClosed, RegisterAtTheDesk, and what `registering.hold` raises.
     """
     with Session(parts.database.reading) as session:
         check_programs_are_open(session)
@@ -56,10 +54,44 @@ def hold_online(parts: Parts, program_public_id: str, request_id: UUID, holder: 
         total = priced(price_now(session, program), 0, taxes_of(session, program.id)).total_cents
         check_can_be_paid_online(parts, session, program.location_id, total)
     public_id = hold(parts, program_public_id, request_id, holder)
-    if _is_over(parts, public_id):  # a form from before, or a clock that ran out just now
-        lapse(parts, public_id)
+    if _is_over(parts, public_id):  # the form of a place that they had before
         return hold(parts, program_public_id, uuid4(), holder)
     return public_id
+
+
+def keep_for_sign_up(parts: Parts, secret: str) -> str | None:
+    """Who holds a place as a stranger makes an account: once, they get time for the mail that proves their address.
+
+    Gives the public id of the place that this browser took last; None where it holds none.
+    """
+    with parts.database.transaction() as session:
+        newest = session.scalar(
+            select(Registration.public_id)
+            .where(
+                Registration.holder_hash == hash_of(secret),
+                Registration.user_id.is_(None),
+                Registration.state == Place.HELD,
+                Registration.held_until > now(),
+            )
+            .order_by(Registration.id.desc())
+            .limit(1)
+        )
+        if newest is None:
+            return None
+        registration = locked_with_invoice(session, newest)
+        until = registration.held_until
+        if registration.state == Place.HELD and until is not None and until == registration.first_until:
+            registration.held_until = max(until, now() + SIGN_UP_TAKES)
+        return newest
+
+
+def hand_over(parts: Parts, public_id: str, user_id: int) -> None:
+    """Who held a place as a stranger has proved their new account, maybe in another browser: it is theirs now. The
+    caller has proof that it was they. Whoever's it is already keeps it."""
+    with parts.database.transaction() as session:
+        registration = locked_with_invoice(session, public_id)
+        if registration.user_id is None and registration.patient_id is None:
+            registration.user_id = user_id
 
 
 def _is_over(parts: Parts, public_id: str) -> bool:

@@ -139,7 +139,8 @@ def _there_already(session: Session, program: Program, request_id: UUID, holder:
         if own is not None and own.state == Place.CONFIRMED:
             person = session.get_one(Patient, holder.patient_id)
             raise RegisteredAlready(person=person.name, name=program.name)
-        return own
+        if own is not None or holder.channel == DESK:
+            return own
     browsers = and_(Registration.user_id.is_(None), Registration.holder_hash == hash_of(holder.secret or ""))
     whose = browsers if holder.user_id is None else or_(Registration.user_id == holder.user_id, browsers)
     return session.scalars(

@@ -52,5 +52,8 @@ class Why(StrEnum):
 PRESS_TAKES = timedelta(minutes=20)
 """A press on Pay keeps its place so long: confirming, the bank's own steps, and a sweep (payments/states.py)."""
 
+SIGN_UP_TAKES = timedelta(minutes=20)
+"""Whoever makes an account on the way gets so long, once, to open the mail that proves their address."""
+
 LONGEST_EXTENSION = timedelta(minutes=45)
 """So far beyond its first end presses on Pay may move a hold: nobody keeps a place by trying cards all day."""

@@ -64,12 +64,12 @@ def _reset_was_asked(_app: Flask, **_more: Any) -> None:
     accounts_session().commit()
 
 
-def sign_in_as(user_id: int) -> ResponseReturnValue:
-    """Sign in whoever has just made their account and chosen its password, and lead them to their part."""
+def sign_in_as(user_id: int, onward: str = "") -> ResponseReturnValue:
+    """Sign in whoever has just made their account and chosen its password, and lead them onward, or to their part."""
     user = accounts_session().get(User, user_id)
     assert user is not None, "an account that was made a moment ago"
     login_user(user, authn_via=["password"])
-    return redirect(url_for("office.start" if user.is_staff else "invoices.still_open"), 303)
+    return redirect(onward or url_for("office.start" if user.is_staff else "invoices.still_open"), 303)
 
 
 # --- the forms ------------------------------------------------------------------------------------------------------

@@ -43,6 +43,10 @@ PRESS_BY_LINK = parse("30 per hour")
 NEW_LINK_BY_INVOICE = parse("3 per day")
 NEW_LINK_BY_NETWORK = parse("20 per hour")
 
+# Places held before anybody signs in. Who is beyond that signs in first.
+HOLD_BY_NETWORK = parse("60 per hour")
+HOLD_BY_NETWORK_AND_PROGRAM = parse("12 per 15 minutes")
+
 
 class DatabaseStorage(Storage):
     """A storage of the limits library over the clinic database."""

@@ -83,6 +83,8 @@ def _row(each: MyPlace, receipts: list[PlaceReceipt]) -> Row:
 
 
 def _price(each: MyPlace) -> str:
+    if each.is_cancelled:
+        return ""
     if each.invoice_id is None:
         return _("Free") if each.is_confirmed else ""
     return format_money(max(each.owed_cents or 0, each.paid_cents or 0), each.currency)
@@ -159,19 +161,26 @@ def _what_goes_back(place: MyPlace, rule: Rule, receipts: list[PlaceReceipt]) ->
     kept, back = _amounts(place, rule)
     amounts = {"kept": format_money(kept, place.currency), "back": format_money(back, place.currency)}
     last = full_day(rule.full_until) if rule.full_until else ""
-    if rule.percent == 100:
-        words = [_("All you have paid goes back: %(back)s.", **amounts) if back else _("You have not been charged.")]
-        if last:
-            words.append(_("So it is until the end of %(day)s.", day=last))
+    if rule.percent == 100 and not back:
+        words = [_("Nothing was paid yet, and nothing is owed any more.")]
+    elif rule.percent == 100 and last:
+        words = [_("Until the end of %(day)s all you have paid goes back: %(back)s.", day=last, **amounts)]
+    elif rule.percent == 100:
+        words = [_("All you have paid goes back: %(back)s.", **amounts)]
     elif back:
-        words = [_("A full refund was possible until %(day)s.", day=last),
-                 _("Now %(back)s goes back, and the clinic keeps %(kept)s.", **amounts)]  # fmt: skip
+        words = [
+            _("A full refund was possible until %(day)s.", day=last)
+            + " "
+            + _("Now %(back)s goes back, and the clinic keeps %(kept)s.", **amounts)
+        ]
     else:
         words = [_("A full refund was possible until %(day)s. Nothing goes back any more.", day=last)]
         if kept > (place.paid_cents or 0):
             words.append(_("%(kept)s stays to be paid, as the program's rule says.", **amounts))
         words.append(_("Is there a reason that we should know? Call us before you cancel."))
-    return [*words, how_it_goes_back(receipts)] if back else words
+    if back:
+        words[-1] += " " + how_it_goes_back(receipts)
+    return words
 
 
 @bp.post("/registrations/<public_id>/cancel")

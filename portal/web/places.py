@@ -4,14 +4,16 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from flask import request
+from flask import current_app, request
 from flask_babel import ngettext
+from itsdangerous import BadData, URLSafeTimedSerializer
+from sqlalchemy import Connection
 from werkzeug.wrappers import Response
 
 from portal.clock import now
 from portal.invoices.reading import local_day
 from portal.parts import parts
-from portal.programs.my_places import MyPlace, Viewer, place_for
+from portal.programs.my_places import MyPlace, Viewer, place_for, place_held_by
 from portal.programs.refusals import ProgramsClosed, RegistrationNotFound
 from portal.programs.words import clock_words, moment_words
 from portal.web.access import PortalClosed
@@ -74,6 +76,33 @@ def place_here(public_id: str) -> MyPlace:
     if found is None:
         raise RegistrationNotFound
     return found
+
+
+def held_here(connection: Connection) -> MyPlace | None:
+    """The place that this browser holds for a stranger; None where there is none."""
+    secret = secret_here()
+    return place_held_by(connection, secret) if secret else None
+
+
+# --- making an account on the way ----------------------------------------------------------------------------------
+
+
+def _proofs() -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(str(current_app.secret_key), salt="place of a sign-up")
+
+
+def proof_of(public_id: str) -> str:
+    """Shows that whoever has it held this place when they asked for an account; the link of the mail carries it."""
+    return str(_proofs().dumps(public_id))
+
+
+def proved_place(proof: str) -> str | None:
+    """The public id of the place that a proof is for; None for what is no proof of ours, or too old a one."""
+    try:
+        found = _proofs().loads(proof[:200], max_age=round(KEPT_FOR.total_seconds()))
+    except BadData:
+        return None
+    return found if isinstance(found, str) else None
 
 
 # --- the clock ------------------------------------------------------------------------------------------------------

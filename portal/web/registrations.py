@@ -23,6 +23,7 @@ from portal.programs.states import Place
 from portal.programs.waiting import place_in_line
 from portal.programs.words import dates_words, span_words
 from portal.sign_ins import Person
+from portal.web import limits
 from portal.web.access import ask_to_sign_in, patient_only, payer, public, who
 from portal.web.place_endings import ending_of
 from portal.web.place_form import PlaceForm, as_kept, as_typed, people_of, to_keep
@@ -60,17 +61,37 @@ def hold(public_id: str) -> ResponseReturnValue:
     """Hold a place, for whoever is signed in, or for this browser."""
     someone = _patient_or_stranger()
     press = uuid(request.form.get("request_id")) or uuid4()
+    secret = secret_here() or (new_secret() if someone is None else "")
+    if someone is None:
+        try:
+            _count_stranger(public_id)
+        except limits.TooManyTries:
+            return _sign_in_first(public_id)
+        holder = Holder(secret=secret)
+    else:
+        holder = Holder(someone.id, None if someone.payees else someone.payer.id, secret or None)
     done_reading()
-    if someone is not None:
-        patient_id = someone.payer.id if not someone.payees else None
-        holder = Holder(someone.id, patient_id, secret_here() or None)
-        held = hold_online(parts(), public_id, press, holder)
-        return redirect(url_for(".one", public_id=held), 303)
-    secret = secret_here() or new_secret()
-    held = hold_online(parts(), public_id, press, Holder(secret=secret))
+    held = hold_online(parts(), public_id, press, holder)
     onward = redirect(url_for(".one", public_id=held), 303)
-    remember(onward, secret)
+    if someone is None:
+        remember(onward, secret)
     return onward
+
+
+def _count_stranger(program: str) -> None:
+    """So that nobody holds a whole program from one network, again and again, under no name."""
+    limits.count(limits.HOLD_BY_NETWORK, "hold", limits.network())
+    limits.count(limits.HOLD_BY_NETWORK_AND_PROGRAM, f"hold {program[:40]}", limits.network())
+
+
+def _sign_in_first(public_id: str) -> ResponseReturnValue:
+    flash(
+        _("Many people from where you are have just taken places. You have not been charged.")
+        + "\n"
+        + _("Sign in first, then we hold a place for you."),
+        "warn",
+    )
+    return redirect(url_for("security.login", next=url_for("programs.one", public_id=public_id)), 303)
 
 
 # --- one place ------------------------------------------------------------------------------------------------------
@@ -103,10 +124,17 @@ def show(name: str, place: MyPlace, status: int = 200, **words: object) -> Respo
         mine=place,
         clock=clock_of(place),
         dates=dates_words([each.starts_at for each in place.meetings], place.zone),
+        room=_one_room(place),
         meetings=[_meeting_words(each, place.zone) for each in place.meetings],
         **words,
     )
     return make_response(page, status)
+
+
+def _one_room(place: MyPlace) -> str:
+    """The room where all sessions are; empty where there are several."""
+    rooms = {each.room for each in place.meetings}
+    return rooms.pop() if len(rooms) == 1 else ""
 
 
 def _meeting_words(meeting: Meeting, zone: str) -> tuple[str, str, str]:

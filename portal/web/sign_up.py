@@ -1,6 +1,7 @@
 """Sign-up, where the clinic allows it (P1): the form, the link that proves the address, and what comes after."""
 
 from datetime import date
+from urllib.parse import urlencode
 
 from flask import Blueprint, flash, make_response, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
@@ -11,16 +12,19 @@ from portal import sign_ups
 from portal.accounts import BadAccount
 from portal.errors import Refusal
 from portal.parts import parts
+from portal.programs.online import hand_over, keep_for_sign_up
 from portal.sign_ups import Asker, BadSignUp, LinkIsClosed, LinkState, Outcome, WrongPassword
 from portal.web import limits
 from portal.web.access import PortalClosed, public
 from portal.web.auth import sign_in_as
 from portal.web.look import typed
+from portal.web.places import clock_of, held_here, proof_of, proved_place, secret_here
 from portal.web.scope import done_reading, reading, settings
 
 bp = Blueprint("sign_up", __name__, url_prefix="/sign-up")
 
 TOKEN = "sign_up"  # noqa: S105  the name of the cookie's entry
+PLACE = "place"
 FIELDS = ("given_name", "family_name", "birth_date", "email", "phone")
 LONGEST = 300
 
@@ -64,11 +68,18 @@ def ask() -> ResponseReturnValue:
         values["email"], values["given_name"], values["family_name"], _day(values["birth_date"]), values["phone"]
     )
     try:
-        sign_ups.ask(parts(), asker, _password())
+        sign_ups.ask(parts(), asker, _password(), _onward())
     except BadSignUp as bad:
         words = {name: typed(text) for name, text in values.items()}
         return make_response(render_template("sign_up/form.html", values=words, wrong=bad.wrong), 422)
     return redirect(url_for(".sent"), 303)
+
+
+def _onward() -> str:
+    """What the link says of the place in a program that this browser holds; it is kept while the mail is opened."""
+    secret = secret_here()
+    held = keep_for_sign_up(parts(), secret) if secret else None
+    return "?" + urlencode({PLACE: proof_of(held)}) if held else ""
 
 
 def _day(text: str) -> date:
@@ -85,8 +96,9 @@ def _password() -> str:
 @bp.get("/sent")
 @public
 def sent() -> ResponseReturnValue:
-    """A mail is on its way."""
-    return render_template("sign_up/sent.html")
+    """A mail is on its way; a place in a program is kept meanwhile."""
+    place = held_here(reading())
+    return render_template("sign_up/sent.html", mine=place, clock=clock_of(place) if place else None)
 
 
 # --- proving the address --------------------------------------------------------------------------------------------
@@ -97,6 +109,7 @@ def sent() -> ResponseReturnValue:
 def open_link(token: str) -> ResponseReturnValue:
     """Takes the token out of the address bar; changes nothing, as mail scanners open links."""
     session[TOKEN] = token[:100]
+    session[PLACE] = request.args.get(PLACE, "")[:200]
     return redirect(url_for(".proving"), 303)
 
 
@@ -129,21 +142,27 @@ def prove() -> ResponseReturnValue:
     limits.count(limits.SIGN_IN_BY_NETWORK, "prove", limits.network())
     limits.count(limits.SIGN_IN_BY_ACCOUNT, "prove", limits.account_key(_token()))
     done_reading()
+    place = proved_place(session.get(PLACE, "")) if settings().yes("module_programs") else None
     try:
-        outcome, user_id = sign_ups.prove(parts(), _token(), _password())
+        outcome, user_id = sign_ups.prove(parts(), _token(), _password(), takes_newcomers=place is not None)
     except (WrongPassword, BadAccount) as wrong:
         return _proving_page(wrong.text)
     except LinkIsClosed:
         return _proving_page()
     session.pop(TOKEN, None)
+    session.pop(PLACE, None)
     if outcome == Outcome.WAITING or user_id is None:
         return redirect(url_for(".waiting"), 303)
     flash(_("Your account is made\nFrom now on you sign in with your email address and your password."), "ok")
-    return sign_in_as(user_id)
+    if place is None:
+        return sign_in_as(user_id)
+    hand_over(parts(), place, user_id)
+    return sign_in_as(user_id, url_for("registrations.one", public_id=place))
 
 
 @bp.get("/waiting")
 @public
 def waiting() -> ResponseReturnValue:
     """The front desk has a look first."""
-    return render_template("sign_up/waiting.html")
+    place = held_here(reading())
+    return render_template("sign_up/waiting.html", mine=place, clock=clock_of(place) if place else None)

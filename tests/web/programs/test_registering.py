@@ -31,7 +31,7 @@ def test_a_place_is_held_paid_and_theirs(studio: Studio, jonas: Visitor) -> None
 def test_a_cancelled_place_gives_back_what_its_page_says(studio: Studio, jonas: Visitor) -> None:
     path = studio.paid(jonas)
     page = words(jonas.get(f"{path}/cancel"))
-    assert "All you have paid goes back: $210.00." in page
+    assert "all you have paid goes back: $210.00." in page
     assert "It goes to Visa ending 4242; banks take up to ten working days." in page
     answer = jonas.post(f"{path}/cancel", data=studio.fields(jonas, f"{path}/cancel"))
     assert (answer.status_code, answer.location) == (303, path)
