@@ -17,6 +17,7 @@ from bench.counts import ROOT, cold_start_s, count_bytes, count_sql, count_sql_o
 from bench.imports import import_lines_per_min, sqlite_lines_per_min
 from bench.mails import mails_per_s
 from bench.papers import receipt_pdfs
+from bench.programs import count_sql_of_programs
 from bench.searches import STAFF, search_paths
 from bench.served import Served, served
 from portal.db import make_engine
@@ -52,6 +53,8 @@ GOALS = {
     "sql_pay_page": Goal(4, "statements"),
     "sql_pay_link_page": Goal(4, "statements, with opening the link"),
     "sql_schedule_week": Goal(6, "statements"),
+    "sql_program_list": Goal(5, "statements, of 100 programs"),
+    "sql_program_page": Goal(5, "statements, with 500 registrations"),
     "first_view_gz_bytes": Goal(10_240, "bytes"),
     "own_script_gz_bytes": Goal(4_096, "bytes"),
     "import_lines_per_min": Goal(10_000, "lines a minute, on the slower database", at_least=True),
@@ -108,6 +111,7 @@ def measure(invoices: int, postgresql: bool) -> dict[str, float]:
     found |= count_sql(small)
     found["sql_schedule_week"] = count_sql_of_the_schedule(small)
     found |= count_bytes(small)
+    found |= count_sql_of_programs(small)
     found["cold_start_s"] = cold_start_s(small)
     return found | receipt_pdfs()
 

@@ -44,7 +44,8 @@ def statements_of(engine: Engine) -> Iterator[list[str]]:
         event.remove(engine, "before_cursor_execute", note)
 
 
-def _client(app: Flask, email: str = "maya@example.com") -> FlaskClient:
+def a_client(app: Flask, email: str = "maya@example.com") -> FlaskClient:
+    """A browser in which somebody has signed in."""
     app.config["WTF_CSRF_ENABLED"] = False
     client = app.test_client()
     client.post("/login", data={"email": email, "password": PASSWORD})
@@ -54,7 +55,7 @@ def _client(app: Flask, email: str = "maya@example.com") -> FlaskClient:
 def count_sql(clinic: Clinic) -> dict[str, float]:
     """Statements of one request each, all included."""
     app = create_app(clinic.config)
-    client = _client(app)
+    client = a_client(app)
     parts: Parts = app.extensions["portal"]
     _id, number = _payable(parts)
     counted = {}
@@ -124,7 +125,7 @@ def count_sql_of_the_schedule(clinic: Clinic) -> float:
     with parts.database.transaction() as session:
         there = session.scalar(select(func.count()).select_from(Practitioner)) or 0  # the clinic is kept
         session.add_all(Practitioner(name=f"Practitioner {number}") for number in range(there + 1, 11))
-    client = _client(app, "dana@example.com")
+    client = a_client(app, "dana@example.com")
     with parts.database.transaction() as session:
         session.execute(update(SignIn).where(SignIn.factor_at.is_(None)).values(factor_at=now()))
     client.get("/office/schedule")
@@ -141,9 +142,10 @@ def _zipped(body: bytes) -> int:
 def count_bytes(clinic: Clinic) -> dict[str, float]:
     """The first view (HTML and the stylesheets that it names), gzipped; and our own script on the pay page."""
     app = create_app(clinic.config)
-    client = _client(app)
+    client = a_client(app)
     first_views = [_first_view(app.test_client(), "/login"), _first_view(client, "/invoices")]
     first_views.append(_first_view(app.test_client(), _new_link(app.extensions["portal"])))
+    first_views.append(_first_view(app.test_client(), "/programs"))
     scripts = _zipped((ROOT / "static" / "js" / "pay.js").read_bytes())
     assert b"<script" not in client.get("/invoices").data
     return {"first_view_gz_bytes": float(max(first_views)), "own_script_gz_bytes": float(scripts)}

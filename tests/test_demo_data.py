@@ -177,7 +177,7 @@ def test_the_schedule_is_alive(alder: Alder) -> None:
 
 def test_programs_stand_as_they_do_in_a_clinic(alder: Alder) -> None:
     with alder.database.read() as connection:
-        said = {program.name.partition(" ")[0]: program.tag.text for program in programs_to_come(connection)}
+        said = {program.name.partition(" ")[0]: program.tag.text for program in programs_to_come(connection).rows}
     assert said == {
         "Open": "15 places left", "Back": "3 places left", "Strong": "9 places left", "Calm": "Full, 4 are waiting",
         "New": "6 places left",

@@ -199,7 +199,8 @@ _PLACES = (
 )
 
 
-def _is_theirs(viewer: Viewer) -> ColumnElement[bool]:
+def is_theirs(viewer: Viewer) -> ColumnElement[bool]:
+    """Which registrations somebody may read."""
     browsers = (
         and_(Registration.user_id.is_(None), Registration.holder_hash == hash_of(viewer.secret))
         if viewer.secret
@@ -219,7 +220,7 @@ def _is_theirs(viewer: Viewer) -> ColumnElement[bool]:
 
 def place_for(connection: Connection, viewer: Viewer, public_id: str) -> MyPlace | None:
     """One place, with its program's sessions; None for anybody else's, and for none at all."""
-    row = connection.execute(_PLACES.where(Registration.public_id == public_id, _is_theirs(viewer))).first()
+    row = connection.execute(_PLACES.where(Registration.public_id == public_id, is_theirs(viewer))).first()
     if row is None:
         return None
     meetings = _meetings(connection, [row.program_id])
@@ -242,7 +243,7 @@ def places_of(connection: Connection, viewer: Viewer) -> list[MyPlace]:
         Registration.why == Why.FULL,
     )
     rows = connection.execute(
-        _PLACES.where(_is_theirs(viewer), concerns).order_by(Registration.id.desc()).limit(MOST_LISTED)
+        _PLACES.where(is_theirs(viewer), concerns).order_by(Registration.id.desc()).limit(MOST_LISTED)
     ).all()
     meetings = _meetings(connection, {row.program_id for row in rows})
     return [MyPlace(**row._mapping, meetings=meetings.get(row.program_id, ())) for row in rows]

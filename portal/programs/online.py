@@ -5,7 +5,9 @@ from uuid import UUID, uuid4
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from portal.clinic import Location
 from portal.clock import now
+from portal.money import is_chargeable
 from portal.parts import Parts
 from portal.payments.begin import gateway_at
 from portal.payments.tables import PORTAL
@@ -34,6 +36,8 @@ def check_can_be_paid_online(parts: Parts, session: Session, location_id: int, t
     """Whether what costs that much can be registered for in the portal now. Raises RegisterAtTheDesk."""
     if total_cents == 0:
         return
+    if not is_chargeable(total_cents, session.get_one(Location, location_id).currency):
+        raise RegisterAtTheDesk(phone=read_settings(session).text("clinic_phone"))
     try:
         gateway_at(parts, session, location_id, PORTAL)
     except OnlinePaymentOff:

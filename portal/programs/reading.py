@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from flask_babel import gettext as _
 from flask_babel import ngettext
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy.orm import aliased
 
 from portal.clinic import Location, Practitioner, Tax
 from portal.clock import now
@@ -22,10 +23,14 @@ from portal.invoices.reading.words import Tag, full_day, local_day, money, short
 from portal.money import is_chargeable
 from portal.people import Patient
 from portal.programs.cancelling import rule_for
+from portal.programs.my_places import Viewer, is_theirs
 from portal.programs.pricing import Price, price_on, priced
 from portal.programs.states import LIVE, ON_A_CLOCK, Place
 from portal.programs.tables import Program, ProgramSession, ProgramTax, Registration
 from portal.programs.words import clock_words, dates_words, moment_in_full, moment_words, span_words
+
+PAGE = 25
+"""So many programs on one page: with them, the first view weighs what every page's may."""
 
 FEW = 3
 """So few places left, or fewer, are shown in another colour."""
@@ -196,16 +201,13 @@ def _sessions(connection: Connection, program_ids: Sequence[int]) -> dict[int, l
 # --- one's own ------------------------------------------------------------------------------------------------------
 
 
-class Reader(NamedTuple):
-    """Who is signed in: their account, and themselves as a patient."""
-
-    user_id: int
-    patient_id: int
+STRANGER = Viewer()
+"""Somebody of whom nothing is known."""
 
 
 @dataclass(frozen=True)
 class Own:
-    """A live registration of the reader's, or one that they made for somebody. `until`: of a held place, its time."""
+    """A live registration that the reader may see. `until`: of a held place, its time."""
 
     public_id: str
     program_id: int
@@ -218,18 +220,17 @@ class Own:
         return own_tag(self.state)
 
 
-def _own(connection: Connection, reader: Reader | None, zones: dict[int, str]) -> dict[int, list[Own]]:
+def _own(connection: Connection, viewer: Viewer, zones: dict[int, str]) -> dict[int, list[Own]]:
     """By program; `zones` names those that are asked for. A place whose time has run out is no place any more."""
-    if reader is None or not zones:
+    if not zones or (viewer.payer is None and not viewer.secret):
         return {}
-    whose = or_(Registration.patient_id == reader.patient_id, Registration.user_id == reader.user_id)
     rows = connection.execute(
         select(
             Registration.public_id, Registration.program_id, Registration.state, Registration.held_until,
             Patient.given_name, Patient.family_name,
         )
         .outerjoin(Patient, Patient.id == Registration.patient_id)
-        .where(whose, Registration.state.in_(sorted(LIVE)), Registration.program_id.in_(zones))
+        .where(is_theirs(viewer), Registration.state.in_(sorted(LIVE)), Registration.program_id.in_(zones))
         .order_by(Registration.id)
     )  # fmt: skip
     moment = now()
@@ -280,20 +281,51 @@ class Listed:
         return str(_("Join waitlist") if self.takes_names else _("See dates"))
 
 
-def programs_to_come(connection: Connection, reader: Reader | None = None) -> list[Listed]:
-    """The programs that people see: those still to begin, or still open for registration, the next first."""
+class ListPage(NamedTuple):
+    """A page of the list; `following` names where the next one goes on."""
+
+    rows: list[Listed]
+    following: str
+
+
+def programs_to_come(
+    connection: Connection, viewer: Viewer = STRANGER, after: str = "", most: int = PAGE
+) -> ListPage:
+    """The programs that people see: those still to begin, or still open for registration, the next first.
+
+    `after`: the public id of the last one of the page before.
+    """
     moment = now()
-    to_come = or_(_begins > moment, Program.closes_at > moment)
-    rows = connection.execute(_PROGRAMS.where(Program.visible, to_come).order_by(*_NEXT_FIRST))
+    ids = (
+        select(Program.id)
+        .where(Program.visible, or_(_begins > moment, Program.closes_at > moment))
+        .order_by(_turn, Program.id)
+        .limit(most + 1)
+    )
+    if after:
+        ids = ids.where(_comes_after(after))
+    rows = connection.execute(_PROGRAMS.where(Program.id.in_(ids)).order_by(_turn, Program.id, Tax.position, Tax.id))
     found = _with_taxes(rows)
     if not found:
-        return []
-    sessions = _sessions(connection, [row.id for row, _taxes in found])
-    own = _own(connection, reader, {row.id: row.zone for row, _taxes in found})
-    return [_listed(_Found(row, taxes, sessions[row.id]), own.get(row.id), moment) for row, taxes in found]
+        return ListPage([], "")
+    shown = found[:most]
+    sessions = _sessions(connection, [row.id for row, _taxes in shown])
+    own = _own(connection, viewer, {row.id: row.zone for row, _taxes in shown})
+    listed = [_listed(_Found(row, taxes, sessions[row.id]), own.get(row.id), moment) for row, taxes in shown]
+    return ListPage(listed, listed[-1].public_id if len(found) > most else "")
 
 
-_NEXT_FIRST = (_begins.is_(None), _begins, Program.id, Tax.position, Tax.id)
+_turn = func.coalesce(_begins, Program.closes_at)
+"""In this order programs are listed. One without dates is listed only while its registration has an end."""
+
+
+def _comes_after(public_id: str) -> ColumnElement[bool]:
+    """Later in the list than that program; for one that there is not, the whole list."""
+    last = aliased(Program)
+    begins = select(func.min(ProgramSession.starts_at)).where(ProgramSession.program_id == last.id).scalar_subquery()
+    turn = select(func.coalesce(begins, last.closes_at)).where(last.public_id == public_id).scalar_subquery()
+    place = select(last.id).where(last.public_id == public_id).scalar_subquery()
+    return or_(turn.is_(None), _turn > turn, and_(_turn == turn, Program.id > place))
 
 
 def _listed(found: _Found, own: list[Own] | None, moment: datetime) -> Listed:
@@ -379,7 +411,7 @@ class ProgramPage:
         return self.gateway_mode in modes and is_chargeable(self.price.cents, self.price.currency)
 
 
-def program_page(connection: Connection, public_id: str, reader: Reader | None = None) -> ProgramPage | None:
+def program_page(connection: Connection, public_id: str, viewer: Viewer = STRANGER) -> ProgramPage | None:
     """The page of one program, also of one that is not shown in the portal: that is for the caller to decide."""
     found = _with_taxes(
         connection.execute(_PROGRAMS.where(Program.public_id == public_id).order_by(Tax.position, Tax.id))
@@ -388,7 +420,7 @@ def program_page(connection: Connection, public_id: str, reader: Reader | None =
         return None
     row, taxes = found[0]
     sessions = _sessions(connection, [row.id])[row.id]
-    own = _own(connection, reader, {row.id: row.zone}).get(row.id, [])
+    own = _own(connection, viewer, {row.id: row.zone}).get(row.id, [])
     return _page(_Found(row, taxes, sessions), tuple(own), now())
 
 

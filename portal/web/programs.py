@@ -1,39 +1,31 @@
 """Group programs as anybody sees them, signed in or not: what there is, one of them, its dates to take along."""
 
+import re
 from uuid import uuid4
 
-from flask import Blueprint, Response, current_app, render_template, url_for
+from flask import Blueprint, Response, current_app, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from portal.parts import parts
 from portal.permissions import May
 from portal.programs.calendar import MEDIA_TYPE, calendar_of_program
-from portal.programs.reading import ProgramPage, Reader, program_page, programs_to_come
-from portal.programs.refusals import ProgramNotFound, ProgramsClosed
+from portal.programs.reading import ProgramPage, program_page, programs_to_come
+from portal.programs.refusals import ProgramNotFound
 from portal.web.access import public
+from portal.web.places import check_programs, viewer
 from portal.web.scope import payment_modes, person, reading, settings
 
 bp = Blueprint("programs", __name__)
 
-
-def check_that_programs_are_on() -> None:
-    """Raises ProgramsClosed while the clinic has the module off."""
-    if not settings().yes("module_programs"):
-        raise ProgramsClosed
-
-
-def _reader() -> Reader | None:
-    """The signed-in patient, or None for a stranger and for staff."""
-    someone = person()
-    return Reader(someone.id, someone.patient_id) if someone and someone.patient_id is not None else None
+_PUBLIC_ID = re.compile(r"[\w-]{1,24}", re.ASCII)
 
 
 def _program(public_id: str) -> ProgramPage:
     """The program, where it may be seen: one that is not shown yet, by whoever sets programs up. Raises
     ProgramNotFound.
     """
-    check_that_programs_are_on()
-    found, someone = program_page(reading(), public_id, _reader()), person()
+    check_programs()
+    found, someone = program_page(reading(), public_id, viewer()), person()
     sets_up = someone is not None and someone.is_staff and someone.may(May.PROGRAMS)
     if found is None or not (found.visible or sets_up):
         raise ProgramNotFound
@@ -44,8 +36,11 @@ def _program(public_id: str) -> ProgramPage:
 @public
 def browse() -> ResponseReturnValue:
     """What there is to take part in."""
-    check_that_programs_are_on()
-    return render_template("programs/list.html", programs=programs_to_come(reading(), _reader()))
+    check_programs()
+    after = request.args.get("after", "")
+    if not _PUBLIC_ID.fullmatch(after):
+        after = ""
+    return render_template("programs/list.html", page=programs_to_come(reading(), viewer(), after), first=not after)
 
 
 @bp.get("/programs/<public_id>")
@@ -57,6 +52,7 @@ def one(public_id: str) -> ResponseReturnValue:
         "programs/one.html",
         program=program,
         is_staff=someone is not None and someone.is_staff,
+        may_add=not program.own or bool(someone and someone.payees),
         is_open_online=settings().yes("portal_enabled") and program.can_be_paid_online(payment_modes()),
         hold_minutes=settings().number("program_hold_minutes"),
         offer_hours=settings().number("program_offer_hours"),

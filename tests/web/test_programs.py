@@ -6,10 +6,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from portal.clinic import Location
 from portal.clock import now, shifted
+from portal.programs import reading
 from portal.programs.states import Place
 from portal.programs.tables import Program, Registration
 from tests.makers import make_gateway, make_patient, make_program
@@ -112,6 +114,23 @@ def test_who_finds_no_program_is_led_to_the_list(site: Site) -> None:
 
 def test_there_is_nothing_to_see_yet(site: Site) -> None:
     assert "No programs are open for registration" in words(site.visitor().get("/programs"))
+
+
+def test_a_long_list_goes_on_where_it_stopped(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading.programs_to_come, "__defaults__", (reading.STRANGER, "", 2))
+    names = ["Ash", "Birch", "Cedar", "Dogwood", "Elm"]
+    for number, name in enumerate(names):
+        program(site, name=name, first=TUESDAY + timedelta(days=number // 2), early_price_cents=None)
+    program(site, name="Fir", sessions=0, closes_at=TUESDAY + timedelta(days=9))
+    visitor, path, seen = site.visitor(), "/programs", []
+    while path:
+        shown = visitor.get(path).text
+        seen += re.findall(r'<h2><a href="/programs/[^"]+">(\w+)</a>', shown)
+        following = re.search(r'href="(/programs\?after=[^"]+)"', shown)
+        path = following[1] if following else ""
+    assert seen == [*names, "Fir"]
+    for nonsense in ("nobody", "%00", "x" * 500, "'--"):
+        assert "Ash" in words(visitor.get(f"/programs?after={nonsense}"))
 
 
 # --- places, in words -----------------------------------------------------------------------------------------------
@@ -260,6 +279,29 @@ def test_a_patient_sees_how_they_stand_and_nobody_else_does(
         assert on_list not in words(other.get("/programs")) and "Maya" not in page(other, made)
 
 
+def test_register_holds_a_place_and_the_page_leads_back_to_it(site: Site) -> None:
+    made = program(site, price_cents=0)
+    path = f"/programs/{made.public_id}"
+    stranger = site.visitor()
+    assert "Register, free of charge" in words(stranger.get(path))
+    hidden = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]+)"', stranger.get(path).text)
+    held = stranger.post(f"{path}/hold", data=dict(hidden))
+    assert held.status_code == 303 and held.location.startswith("/registrations/")
+    for visitor, is_theirs in ((stranger, True), (site.visitor(), False)):
+        shown = visitor.get(path).text
+        assert (held.location in shown, "Register, free of charge" not in shown) == (is_theirs, is_theirs)
+        assert ("A place is held for you" in visitor.get("/programs").text) == is_theirs
+    assert "9 places left" in page(site.visitor(), made)
+
+
+@pytest.mark.parametrize(("email", "said"), [("maya@example.com", True), ("jonas@example.com", False)])
+def test_who_pays_for_others_can_register_them_too(site: Site, email: str, said: bool) -> None:
+    made = program(site, price_cents=0)
+    whose = {"maya@example.com": site.cast.maya.id, "jonas@example.com": site.cast.stranger.id}[email]
+    take(site, made, 1, Place.CONFIRMED, whose)
+    assert ("Register somebody else" in page(site.visitor(email), made)) == said
+
+
 def test_a_place_whose_time_ran_out_is_not_shown_as_held(site: Site) -> None:
     made = program(site)
     take(site, made, 1, Place.HELD, site.cast.maya.id)
@@ -303,6 +345,10 @@ def test_a_paid_program_says_how_to_register_while_a_switch_is_off(site: Site, s
         shown = site.visitor(email).get(f"/programs/{made.public_id}")
         assert CLOSED in words(shown) and "Call 250-555-0142" in words(shown)
         assert "request_id" not in shown.text
+        visitor = site.visitor(email)
+        token = visitor.token("/programs" if email else "/login")
+        answer = visitor.post(f"/programs/{made.public_id}/hold", data={"csrf_token": token})
+        assert answer.status_code in (403, 409), answer.status_code
 
 
 @pytest.mark.promise("O4")
@@ -317,7 +363,12 @@ def test_what_no_card_can_be_charged_is_registered_by_staff(site: Site) -> None:
     for key in ("module_payment_gateways", "accept_payments_in_portal"):
         site.setting(key, "yes")
     site.change(lambda session: make_gateway(session, site.parts.vault))
-    assert CLOSED in page(site.visitor(), program(site, price_cents=20))
+    made = program(site, price_cents=20)
+    visitor = site.visitor()
+    assert CLOSED in page(visitor, made)
+    assert visitor.send(f"/programs/{made.public_id}/hold", page="/login").status_code == 409
+    with site.parts.database.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(Registration)) == 0
 
 
 # --- what it costs to answer ----------------------------------------------------------------------------------------
