@@ -3,7 +3,7 @@
 import re
 from uuid import uuid4
 
-from flask import Blueprint, Response, current_app, render_template, request, url_for
+from flask import Blueprint, Response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from portal.parts import parts
@@ -57,14 +57,8 @@ def one(public_id: str) -> ResponseReturnValue:
         hold_minutes=settings().number("program_hold_minutes"),
         offer_hours=settings().number("program_offer_hours"),
         request_id=uuid4(),
-        address_of=_address_of,
         share=parts().config.base_url + url_for("programs.one", public_id=public_id),
     )
-
-
-def _address_of(endpoint: str, public_id: str) -> str:
-    """Where a page is, once there is such a page."""
-    return url_for(endpoint, public_id=public_id) if endpoint in current_app.view_functions else ""
 
 
 @bp.get("/programs/<public_id>/calendar.ics")

@@ -10,7 +10,7 @@ from portal.parts import parts
 from portal.payments.tables import PORTAL
 from portal.programs.ending import let_place_go
 from portal.programs.my_places import place_for
-from portal.programs.reading import ProgramPage, Reader, program_page
+from portal.programs.reading import ProgramPage, program_page
 from portal.programs.refusals import PlacesLeft, ProgramNotFound
 from portal.programs.registering import Holder
 from portal.programs.waiting import join_online
@@ -36,7 +36,7 @@ def ask(public_id: str) -> ResponseReturnValue:
 def _program(public_id: str) -> ProgramPage:
     """Raises ProgramsClosed or ProgramNotFound."""
     check_programs()
-    program = program_page(reading(), public_id, Reader(who().id, payer().id))
+    program = program_page(reading(), public_id, viewer())
     if program is None or not program.visible:
         raise ProgramNotFound
     return program

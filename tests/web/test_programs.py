@@ -302,6 +302,27 @@ def test_who_pays_for_others_can_register_them_too(site: Site, email: str, said:
     assert ("Register somebody else" in page(site.visitor(email), made)) == said
 
 
+@pytest.mark.parametrize("email", ["dana@example.com", "liam@example.com"])
+def test_staff_are_led_to_the_office(site: Site, email: str) -> None:
+    made = program(site)
+    shown = site.visitor(email).get(f"/programs/{made.public_id}").text
+    assert f'href="/office/programs/{made.public_id}"' in shown
+    assert "request_id" not in shown
+
+
+def test_join_the_waitlist_of_a_full_program(site: Site) -> None:
+    made = program(site, price_cents=0, capacity=1, waitlist_size=3)
+    take(site, made, 1)
+    jonas, path = site.visitor("jonas@example.com"), f"/programs/{made.public_id}"
+    joined = jonas.send(f"{path}/wait", {"request_id": str(uuid4())}, page=path)
+    assert joined.status_code == 303 and joined.location.startswith("/registrations/")
+    assert "Full, 1 is waiting" in page(site.visitor(), made)
+    assert "You are on the waitlist" in words(jonas.get("/programs"))
+    stranger = site.visitor()
+    asked = stranger.send(f"{path}/wait", page=path)
+    assert asked.status_code == 303 and asked.location == f"/login?next={path}/wait"
+
+
 def test_a_place_whose_time_ran_out_is_not_shown_as_held(site: Site) -> None:
     made = program(site)
     take(site, made, 1, Place.HELD, site.cast.maya.id)
