@@ -140,7 +140,7 @@ def _rows(sent: MultiDict[str, str], what: str, part: str, most: int) -> Iterato
         yield f"{what}-{place}"
 
 
-def blank(request_id: str, places: list[Place], default_taxes: list[str]) -> Form:
+def blank(request_id: str, places: list[Place]) -> Form:
     """The form of a new program."""
     return Form(
         fields={
@@ -153,7 +153,6 @@ def blank(request_id: str, places: list[Place], default_taxes: list[str]) -> For
             "add_every": "1",
             "request": request_id,
         },
-        taxes=default_taxes,
     )
 
 

@@ -77,8 +77,7 @@ def every() -> ResponseReturnValue:
 @while_on
 def new() -> ResponseReturnValue:
     """An empty form. Its request id is made here, so that the same press twice sets up one program."""
-    taxes = [choice.id for choice in tax_choices(reading(), [])]
-    return _page(program_form.blank(str(uuid4()), _places(), taxes))
+    return _page(program_form.blank(str(uuid4()), _places()))
 
 
 @bp.post("/new")
