@@ -153,7 +153,7 @@ def _save(form: Form, public_id: str | None) -> ResponseReturnValue:
     except setting_up.ProgramChanged:
         return _changed_meanwhile(form, wanted, public_id or "")
     _tell(kept, wanted)
-    return redirect(url_for("office_programs.list"), 303)
+    return redirect(url_for("office_programs.one", public_id=kept.public_id), 303)
 
 
 def _changed_meanwhile(form: Form, wanted: Wanted, public_id: str) -> ResponseReturnValue:
