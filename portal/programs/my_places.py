@@ -230,7 +230,7 @@ def place_for(connection: Connection, viewer: Viewer, public_id: str) -> MyPlace
 def place_held_by(connection: Connection, secret: str) -> MyPlace | None:
     """The place that a browser took last before anybody signed in, while it is held."""
     held = _PLACES.where(
-        _is_theirs(Viewer(secret=secret)), Registration.state == Place.HELD, Registration.held_until > now()
+        is_theirs(Viewer(secret=secret)), Registration.state == Place.HELD, Registration.held_until > now()
     )
     row = connection.execute(held.order_by(Registration.id.desc()).limit(1)).first()
     return None if row is None else MyPlace(**row._mapping)
