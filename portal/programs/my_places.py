@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, false, or_, select
 
 from portal.clinic import Location, Practitioner
 from portal.clock import now
+from portal.gateway.configured import ConfiguredGateway, chosen_gateway
 from portal.invoices.reading import Payer
 from portal.invoices.reading.words import means_words
 from portal.invoices.tables import Invoice
@@ -92,6 +93,7 @@ class MyPlace:
     balance_cents: int | None
     attempt: Any
     attempt_state: str | None
+    gateway_mode: str | None
     meetings: tuple[Meeting, ...] = field(default=())
 
     @property
@@ -185,6 +187,7 @@ _PLACES = (
         Invoice.balance_cents,
         PaymentAttempt.id.label("attempt"),
         PaymentAttempt.state.label("attempt_state"),
+        ConfiguredGateway.mode.label("gateway_mode"),
     )
     .join(Program, Program.id == Registration.program_id)
     .join(Location, Location.id == Program.location_id)
@@ -196,6 +199,7 @@ _PLACES = (
         PaymentAttempt,
         (PaymentAttempt.invoice_id == Registration.invoice_id) & PaymentAttempt.state.in_(sorted(LIVE_ATTEMPTS)),
     )
+    .outerjoin(ConfiguredGateway, ConfiguredGateway.id == chosen_gateway(Location.id))
 )
 
 

@@ -31,7 +31,8 @@ from portal.people import PATIENT, User
 from portal.sign_ins import LONGEST_SIGN_IN, begin_sign_in, end_all_sign_ins, end_sign_in
 from portal.web import limits
 from portal.web.access import PortalClosed, is_own_path, public
-from portal.web.scope import accounts_session, person, settings
+from portal.web.places import clock_of, held_here
+from portal.web.scope import accounts_session, person, reading, settings
 
 # --- a browser's sign-in -------------------------------------------------------------------------------------------
 
@@ -116,6 +117,9 @@ def _after_sign_in(user: User) -> str:
     is_office = back == "/office" or back.startswith("/office/")
     if back and is_office == user.is_staff:
         return back
+    held = None if user.is_staff else held_here(reading())
+    if held is not None:
+        return url_for("registrations.one", public_id=held.public_id)
     return url_for("office.start" if user.is_staff else "invoices.still_open")
 
 
@@ -195,8 +199,10 @@ def _sign_in_words() -> dict[str, Any]:
             else _("Sign in and you will be back where you were.")
         )
     is_open = settings().yes("portal_enabled")
+    held = held_here(reading()) if is_open else None
     sign_up = is_open and settings().yes("portal_allow_sign_up")
-    return {"note": note, "back": back, "closed": not is_open, "sign_up": sign_up}
+    return {"note": note, "back": back, "closed": not is_open, "sign_up": sign_up,
+            "mine": held, "clock": clock_of(held) if held else None}  # fmt: skip
 
 
 def _answer_to_strangers(*_args: Any, **_kwargs: Any) -> Response:

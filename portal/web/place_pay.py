@@ -14,8 +14,9 @@ from flask_babel import gettext as _
 
 from portal.errors import Refusal
 from portal.payments.reading import AttemptStatus, Payable, payable_place, place_attempt_status
+from portal.payments.words import OnlinePaymentOff
 from portal.programs.my_places import MyPlace
-from portal.programs.refusals import PlaceGone
+from portal.programs.refusals import PlaceGone, RegisterAtTheDesk
 from portal.programs.words import dates_words
 from portal.web.access import patient_only
 from portal.web.asking import wants_json
@@ -162,4 +163,6 @@ def refused(refusal: Refusal) -> ResponseReturnValue:
     place = place_here(public_id)
     if isinstance(refusal, PlaceGone):
         return _back(place)
+    if isinstance(refusal, OnlinePaymentOff):
+        refusal = RegisterAtTheDesk(phone=settings().text("clinic_phone"))
     return refused_at(PlaceTill(place), place.number or "", refusal)

@@ -37,7 +37,7 @@ from portal.web.places import (
     secret_here,
     viewer,
 )
-from portal.web.scope import done_reading, person, reading, settings
+from portal.web.scope import done_reading, payment_modes, person, reading, settings
 from portal.web.typed import uuid
 
 bp = Blueprint("registrations", __name__)
@@ -159,6 +159,7 @@ def _form_page(
         people=people_of(payer()),
         price=_price_words(place, price),
         told=told,
+        can_go_on=price.is_free or place.gateway_mode in payment_modes(),
     )
 
 

@@ -1,6 +1,8 @@
 """Sign-up, where the clinic allows it (P1): the form, the link that proves the address, and what comes after."""
 
+from collections.abc import Mapping
 from datetime import date
+from typing import Any
 from urllib.parse import urlencode
 
 from flask import Blueprint, flash, make_response, redirect, render_template, request, session, url_for
@@ -52,7 +54,13 @@ def _check_that_it_is_open() -> None:
 def page() -> ResponseReturnValue:
     """The form."""
     _check_that_it_is_open()
-    return render_template("sign_up/form.html", values={}, wrong={})
+    return _form({}, {})
+
+
+def _form(values: Mapping[str, str], wrong: Mapping[str, Any]) -> str:
+    place = held_here(reading())
+    clock = clock_of(place) if place else None
+    return render_template("sign_up/form.html", values=values, wrong=wrong, mine=place, clock=clock)
 
 
 @bp.post("")
@@ -71,7 +79,7 @@ def ask() -> ResponseReturnValue:
         sign_ups.ask(parts(), asker, _password(), _onward())
     except BadSignUp as bad:
         words = {name: typed(text) for name, text in values.items()}
-        return make_response(render_template("sign_up/form.html", values=words, wrong=bad.wrong), 422)
+        return make_response(_form(words, bad.wrong), 422)
     return redirect(url_for(".sent"), 303)
 
 
