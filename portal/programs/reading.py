@@ -71,15 +71,15 @@ def _tag(row: Any, moment: datetime) -> Tag:
     return Tag("part" if left <= FEW else "paid", ngettext("%(num)s place left", "%(num)s places left", left))
 
 
-def own_tag(state: str) -> Tag:
-    """Where one's own place stands."""
-    words = {
-        Place.CONFIRMED: _("You have a place"),
-        Place.HELD: _("A place is held for you"),
-        Place.OFFERED: _("A place is offered to you"),
-        Place.WAITING: _("You are on the waitlist"),
-    }
-    return Tag("paid" if state == Place.CONFIRMED else "new", words[Place(state)])
+def own_tag(state: str, name: str = "") -> Tag:
+    """Where a place stands: one's own, or that of somebody whom one registered, by this name."""
+    if state == Place.HELD:
+        return Tag("new", _("A place is held for you"))
+    if state == Place.OFFERED:
+        return Tag("new", _("A place is offered to %(name)s", name=name) if name else _("A place is offered to you"))
+    if state == Place.WAITING:
+        return Tag("new", _("%(name)s is on the waitlist", name=name) if name else _("You are on the waitlist"))
+    return Tag("paid", _("%(name)s has a place", name=name) if name else _("You have a place"))
 
 
 # --- what it costs --------------------------------------------------------------------------------------------------
@@ -207,7 +207,10 @@ STRANGER = Viewer()
 
 @dataclass(frozen=True)
 class Own:
-    """A live registration that the reader may see. `until`: of a held place, its time."""
+    """A live registration that the reader may see.
+
+    `name`: whose it is, where it is not their own; `until`: of a place on a clock, when that runs out.
+    """
 
     public_id: str
     program_id: int
@@ -217,7 +220,7 @@ class Own:
 
     @property
     def tag(self) -> Tag:
-        return own_tag(self.state)
+        return own_tag(self.state, self.name)
 
 
 def _own(connection: Connection, viewer: Viewer, zones: dict[int, str]) -> dict[int, list[Own]]:
@@ -227,7 +230,7 @@ def _own(connection: Connection, viewer: Viewer, zones: dict[int, str]) -> dict[
     rows = connection.execute(
         select(
             Registration.public_id, Registration.program_id, Registration.state, Registration.held_until,
-            Patient.given_name, Patient.family_name,
+            Registration.patient_id, Patient.given_name, Patient.family_name,
         )
         .outerjoin(Patient, Patient.id == Registration.patient_id)
         .where(is_theirs(viewer), Registration.state.in_(sorted(LIVE)), Registration.program_id.in_(zones))
@@ -238,7 +241,8 @@ def _own(connection: Connection, viewer: Viewer, zones: dict[int, str]) -> dict[
     for row in rows:
         if row.state in ON_A_CLOCK and row.held_until <= moment:
             continue
-        name = f"{row.given_name} {row.family_name}".strip() if row.given_name is not None else ""
+        is_someone_elses = viewer.payer is not None and row.patient_id not in (None, viewer.payer.id)
+        name = f"{row.given_name} {row.family_name}".strip() if is_someone_elses else ""
         until = _until(row.held_until, zones[row.program_id], moment) if row.held_until else ""
         found.setdefault(row.program_id, []).append(Own(row.public_id, row.program_id, row.state, name, until))
     return found
