@@ -193,6 +193,7 @@ def _page(
     found = people_found(reading(), form.patient_q) if form.patient_q else People([])
     others = (_choice(one.id, one.name, one.birth_date, one.phone) for one in found.rows if one.id != form.patient)
     price = at_the_desk.price_today(reading(), group)
+    is_over = at_the_desk.is_over(reading(), group)
     page = render_template(
         "office/programs/register.html",
         group=group,
@@ -205,7 +206,8 @@ def _page(
         price=price,
         sums=_sums(price, group.currency),
         total=money(price.total_cents, group.currency),
-        is_over=at_the_desk.is_over(reading(), group),
+        is_over=is_over,
+        left=group.capacity - group.taken if is_over else group.left,  # who waits is not called any more
         errors=errors or [],
         wrong=dict(errors or []),
         focus="" if errors else focus,

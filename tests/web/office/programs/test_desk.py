@@ -69,7 +69,7 @@ def test_somebody_is_registered_and_pays_later(site: Site, dana: Visitor, progra
     assert answer.status_code == 303
     page = words(dana.get(answer.location))
     assert "Maya Lindqvist is registered for Back in motion" in page and "$210.00 is still to pay." in page
-    assert "Confirmed" in page and "$210.00 to pay" in page
+    assert "Taking part, by name" in page and "$210.00 to pay" in page
     [registration] = registrations(site)
     assert (registration.state, registration.channel) == (Place.CONFIRMED, "desk")
     invoice = site.change(lambda session: session.get_one(Invoice, registration.invoice_id))
