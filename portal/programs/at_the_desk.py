@@ -119,9 +119,9 @@ def rule_words(rule: Rule, of: Group) -> str:
     )
 
 
-def goes_back(entry: Entry, percent: int) -> int:
-    """What of the money that is there goes back where this share does; minor units."""
-    return kept_and_back(entry.owed_cents, entry.paid_cents, percent)[1]
+def kept_and_back_of(entry: Entry, percent: int) -> tuple[int, int]:
+    """What the clinic keeps of what is owed where this share goes back, and what goes back of what was paid."""
+    return kept_and_back(entry.owed_cents, entry.paid_cents, percent)
 
 
 def paid_at_the_counter(connection: Connection, registration_id: int) -> int:

@@ -96,6 +96,20 @@ def _let_go(group: Group, entry: Entry) -> ResponseReturnValue:
     return to_the_registrations(group.public_id)
 
 
+def _by_rule(group: Group, entry: Entry, percent: int) -> str:
+    """What becomes of the money where this share goes back."""
+    kept, back = at_the_desk.kept_and_back_of(entry, percent)
+    words = []
+    if entry.paid_cents > 0:
+        amount = money(back, group.currency)
+        words.append(_("%(amount)s goes back.", amount=amount) if back else _("No money goes back."))
+    if entry.balance_cents > 0:
+        owed = max(kept - entry.paid_cents, 0)
+        still = _("Of what is not paid, %(amount)s stays owed.", amount=money(owed, group.currency))
+        words.append(still if owed else _("What is not paid is owed no more."))
+    return _("If you cancel now: %(what)s", what=" ".join(words))
+
+
 def _page(group: Group, entry: Entry, error: str = "", status: int = 422) -> ResponseReturnValue:
     rule = at_the_desk.rule_now(reading(), group)
     page = render_template(
@@ -104,7 +118,7 @@ def _page(group: Group, entry: Entry, error: str = "", status: int = 422) -> Res
         entry=entry,
         rule=rule,
         rule_words=at_the_desk.rule_words(rule, group),
-        back=money(at_the_desk.goes_back(entry, rule.percent), group.currency),
+        by_rule=_by_rule(group, entry, rule.percent),
         paid=money(entry.paid_cents, group.currency),
         own=request.form.get("percent", ""),
         chose_own=request.form.get("share") == OWN_SHARE,
