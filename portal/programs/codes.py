@@ -111,6 +111,9 @@ def _add(session: Session, wanted: CodeWanted, by: int | None) -> PromoCode:
 
 
 def _change(session: Session, code_id: int, stamp: str, wanted: CodeWanted, by: int | None) -> PromoCode:
+    if wanted.program_id is not None:
+        # Before the code: whoever registers holds the program when they take up a code.
+        session.get(Program, wanted.program_id, with_for_update=True)
     code = session.get(PromoCode, code_id, with_for_update=True, populate_existing=True)
     if code is None:
         raise CodeNotFound

@@ -38,7 +38,7 @@ WORDS = {
     "opens": _l("Registration opens"),
     "closes": _l("Registration closes"),
     "refund_days": _l("Days before the first session"),
-    "late_share": _l("Later they get back"),
+    "late_share": _l("Percent back after that"),
     "add_every": _l("Every so many weeks"),
     "add_times": _l("So many times"),
     "add_room": _l("Room"),
