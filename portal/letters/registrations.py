@@ -253,6 +253,8 @@ def _meetings(connection: Connection, row: Any) -> Words:
     rooms = [one.room for one in sessions]
     # What is the same every time is said once.
     each = [days, *(words for words in (hours, rooms) if len(set(words)) > 1)]
+    if len(sessions) == 1:
+        each = [days, hours]
     when = [", ".join(filter(None, line)) for line in zip(*each, strict=True)]
     if sessions and hours not in each:
         when.insert(0, hours[0])

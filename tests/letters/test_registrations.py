@@ -116,6 +116,14 @@ def test_whoever_registers_a_child_reads_whose_place_it_is(stage: ProgramStage, 
     assert "Hello Maya, Theo has a place in Back in motion." in text
 
 
+def test_one_session_is_said_in_one_line(database_url: str, tmp_path: Path) -> None:
+    with program_staged(database_url, sessions=1, first=datetime(2027, 1, 13, 1, 30, tzinfo=UTC)) as stage:
+        stage.confirmed(stage.maya)
+        with shifted(datetime(2026, 12, 1, tzinfo=UTC) - now()):
+            text = text_of(sent(stage, tmp_path)["registration"])
+    assert "When: Tue 12 Jan 2027, 5:30 to 6:30 pm Where: Alder Lane Studio 2" in text
+
+
 def test_a_program_without_dates_yet_attaches_none(stage: ProgramStage, tmp_path: Path) -> None:
     stage.confirmed(stage.maya)
     with stage.database.transaction() as session:
