@@ -18,7 +18,11 @@ from werkzeug.exceptions import HTTPException
 
 from portal.clock import now
 from portal.invoices.tables import Invoice
+from portal.payments.tables import DESK
 from portal.people import Patient
+from portal.programs.registering import Details, Holder, confirm_unpaid, hold, register
+from portal.programs.tables import Program, PromoCode
+from portal.programs.waiting import join
 from portal.schedule.booking import Slot, Wish, book
 from tests.e2e.conftest import Person, Story
 from tests.makers import GST, PST, make_patient, make_payer_link, make_payment, make_program, make_service
@@ -34,6 +38,7 @@ FILES = (".csv", ".xlsx", ".pdf", ".ics")
 OF_MAILS = ("invitations.", "no_reminders.", "pay_links.", "demo_mails.")
 ONLY_LEAD_ON = {
     "start.door", "office.start", "sign_up.open_link", "pay.come_back", "receive.come_back",
+    "place_pay.come_back",
 }  # fmt: skip
 ELSEWHERE = {
     "pay.status", "receive.status",  # a payment under way
@@ -42,6 +47,7 @@ ELSEWHERE = {
     "practice.form",  # asks Stripe first
     "emails.preview",  # a mail, in the frame of Settings › Emails
     "sign_ups.one",
+    "place_pay.status",  # a payment under way
 }  # fmt: skip
 
 _OVERFLOW = """() => ["100%", "200%"].map(size => {
@@ -128,7 +134,6 @@ def full_of_long_words(story: Story) -> str:
             "phone": "+1 (250) 555-0118 ext. 4711",
         }
         session.execute(update(Patient).where(Patient.id == maya).values(**long))
-        make_program(session, "Craniosacral physiotherapy for whole families", price_cents=11_120_00)
         return make_service(session, taxes=(GST, PST)).id
 
     with story.parts.database.transaction() as session:
@@ -136,6 +141,40 @@ def full_of_long_words(story: Story) -> str:
     slot = Slot(story.cast.location.id, story.cast.practitioner.id, TOMORROW, 600)
     book(story.parts.database, Wish(uuid4().hex, maya, service, slot), story.cast.clerk.id)
     return number
+
+
+def with_places_of_every_kind(story: Story) -> tuple[str, ...]:
+    """Maya has a place, one that she is about to pay for, and is in line. Gives addresses that no link leads to."""
+    parts, cast = story.parts, story.cast
+    with parts.database.transaction() as session:
+        theirs, held, full, another = (
+            make_program(session, f"Craniosacral physiotherapy for whole families {number}", price_cents=11_120_00,
+                         practitioner=session.merge(cast.practitioner), capacity=1 + number % 2,
+                         waitlist_size=3).public_id
+            for number in range(4)
+        )  # fmt: skip
+        session.add(PromoCode(code="NEIGHBOURHOOD-PHYSIOTHERAPY-2030", percent=10, uses=20, created_at=now()))
+    hers = Holder(cast.maya_user.id, cast.maya.id)
+    confirmed = hold(parts, theirs, uuid4(), hers)
+    register(parts, confirmed, Details(cast.maya.id, {}), cast.maya_user.id)
+    confirm_unpaid(parts, confirmed, cast.clerk.id)
+    for_pay = hold(parts, held, uuid4(), hers)
+    register(parts, for_pay, Details(cast.maya.id, {}), cast.maya_user.id)
+    for program in (full, another):
+        _fill(story, program)
+    join(parts, another, uuid4(), hers)
+    return f"/registrations/{confirmed}", f"/registrations/{for_pay}/pay", f"/programs/{full}/wait"
+
+
+def _fill(story: Story, public_id: str) -> None:
+    """Others take every place."""
+    with story.parts.database.transaction() as session:
+        program = session.scalars(select(Program).where(Program.public_id == public_id)).one()
+        others = [make_patient(session, "Maximiliana", f"Number {each}").id for each in range(program.capacity)]
+    for patient_id in others:
+        held = hold(story.parts, public_id, uuid4(), Holder(patient_id=patient_id, channel=DESK))
+        register(story.parts, held, Details(patient_id, {}), story.cast.clerk.id)
+        confirm_unpaid(story.parts, held, story.cast.clerk.id)
 
 
 @pytest.fixture
@@ -155,7 +194,9 @@ def test_nothing_of_the_portal_needs_scrolling_sideways(
         stranger.sends_empty(path)
     stranger.person.go("/nowhere")
     stranger.look()
-    maya = Walk(someone(width=320), "/invoices", "/invoices/paid", "/cards", "/programs", "/me/payers")
+    places = with_places_of_every_kind(story)
+    maya = Walk(someone(width=320), "/invoices", "/invoices/paid", "/cards", "/programs", *places,
+                "/my-programs", "/me/payers")  # fmt: skip
     assert not stranger.too_wide + maya.too_wide, "\n".join(stranger.too_wide + maya.too_wide)
     assert kinds_of_pages(story, office=False) <= {*stranger.seen, *maya.seen}
 
@@ -165,10 +206,12 @@ def test_nothing_of_the_office_needs_scrolling_sideways(
 ) -> None:
     new_page.expect_console("status of 4")
     maya = story.cast.maya.id
+    with_places_of_every_kind(story)
     book_there = f"/office/schedule/book?day={TOMORROW}&location=1&practitioner=1&minute=900"
     office = Walk(someone("marc@example.com", width=320), "/office/schedule", "/office/invoices", "/office/day-sheet",
                   "/office/patients", "/office/patients?q=lind", "/office/settings", "/office/account",
                   "/office/account/passkeys/new", "/office/sign-ups", f"/office/invoices/{number}/adjust",
+                  f"/office/invoices/{number}/payments",
                   f"/office/patients/{maya}/payers/new?patient={story.cast.stranger.id}",
                   f"/office/schedule?day={TOMORROW}", book_there)  # fmt: skip
     for path in (
