@@ -1,6 +1,7 @@
 """The day sheet: money taken on one day."""
 
 from collections.abc import Sequence
+from datetime import date
 from typing import NamedTuple
 
 from flask import Blueprint, render_template, request
@@ -12,9 +13,10 @@ from portal.clock import now
 from portal.invoices.reading import local_day, long_day, plain_day, short_day
 from portal.payments.takings import Bar, Place, places, sheet_of
 from portal.permissions import May
+from portal.programs.day_sessions import DaySession, sessions_on
 from portal.web import typed
-from portal.web.access import staff_may
-from portal.web.scope import reading
+from portal.web.access import staff_may, who
+from portal.web.scope import reading, settings
 
 bp = Blueprint("day_sheet", __name__, url_prefix="/office/day-sheet")
 
@@ -45,12 +47,20 @@ def page() -> ResponseReturnValue:
         title=_("Day sheet, %(day)s", day=long_day(day)),
         where=_named(where),
         chosen=chosen,
+        sessions=_sessions(where, day),
         known=[(place.id, place.name) for place in known],
         errors=errors,
         drawings=[drawn(taken.bars) for taken in sheet.takings],
         plain_day=plain_day,
     )
     return page
+
+
+def _sessions(where: Sequence[Place], day: date) -> list[DaySession]:
+    """The program sessions of the day, each by its location's clock; none while the module is off."""
+    if not (settings().yes("module_programs") and who().may(May.ROSTERS)):
+        return []
+    return sessions_on(reading(), [(place.id, place.zone) for place in where], day)
 
 
 def _named(where: Sequence[Place]) -> str:

@@ -16,6 +16,7 @@ from portal.errors import Refusal
 from portal.invoices.reading import long_day, weekday
 from portal.parts import parts
 from portal.permissions import May
+from portal.programs.day_sessions import DaySession, sessions_on
 from portal.schedule import reading as looking
 from portal.schedule.booking import cancel as cancel_visit
 from portal.schedule.booking import complete as complete_visit
@@ -23,7 +24,7 @@ from portal.schedule.reading import Place, Visit
 from portal.schedule.times import day_of, week_of
 from portal.web import typed
 from portal.web.access import staff_may, who
-from portal.web.scope import reading
+from portal.web.scope import reading, settings
 
 bp = Blueprint("schedule", __name__)
 
@@ -78,6 +79,7 @@ def week() -> ResponseReturnValue:
         "office/schedule/week.html",
         view=view,
         grid=grid,
+        sessions=_sessions(view),
         places=[(one.id, one.name) for one in places],
         practitioners=[("", _("All practitioners")), *((one.id, one.name) for one in grid.everyone if one.active)],
         patients=url_for("patients.details", patient_id=0)[:-1],
@@ -88,6 +90,13 @@ def week() -> ResponseReturnValue:
         short=lambda on: f"{on:%a} {on.day}",
     )
     return page
+
+
+def _sessions(view: View) -> list[DaySession]:
+    """The program sessions of the days that are shown; none for who may not see them, or while the module is off."""
+    if not (settings().yes("module_programs") and who().may(May.ROSTERS)):
+        return []
+    return sessions_on(reading(), [(view.place.id, view.place.zone)], view.first, view.days)
 
 
 def _heading(view: View) -> str:

@@ -3,9 +3,10 @@
 import csv
 import io
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import openpyxl
 import pytest
@@ -22,7 +23,7 @@ from portal.programs.registering import register as register_as
 from portal.programs.states import Place
 from portal.programs.tables import Attendance, Program, ProgramQuestion, ProgramSession, Registration
 from portal.programs.waiting import join
-from tests.makers import make_patient, make_program
+from tests.makers import make_location, make_patient, make_program
 from tests.web.conftest import Site, Visitor, words
 
 
@@ -435,3 +436,61 @@ def test_a_patients_file_lists_their_programs(site: Site, dana: Visitor, program
     assert "Back in motion" in page and "Confirmed" in page and "$210.00 to pay" in page
     theo: Patient = site.cast.theo
     assert "no programs so far" in words(dana.get(f"/office/patients/{theo.id}/programs"))
+
+
+# --- the days of the clinic -----------------------------------------------------------------------------------------
+
+
+def in_vancouver(day: int, hour: int) -> datetime:
+    """That hour of a day around the night when clocks go forward there, on 14 March 2027."""
+    return datetime(2027, 3, day, hour, tzinfo=ZoneInfo("America/Vancouver"))
+
+
+def test_sessions_stand_on_their_own_day_by_the_clock_of_the_place(site: Site, dana: Visitor) -> None:
+    def late(session: Session) -> list[Program]:
+        place = site.cast.location
+        toronto = make_location(session, "Harbour", timezone="America/Toronto", prefix="H")
+        return [
+            make_program(session, "Late swim", location=place, first=in_vancouver(13, 23), sessions=1),
+            make_program(session, "Day of change", location=place, first=in_vancouver(14, 0), sessions=1),
+            make_program(session, "Last hour", location=place, first=in_vancouver(14, 23), sessions=1),
+            make_program(session, "East", location=toronto, first=in_vancouver(13, 23), sessions=1),
+        ]
+
+    site.change(late)
+    saturday, sunday = (words(dana.get(f"/office/day-sheet?day=2027-03-{day}")) for day in (13, 14))
+    assert "Late swim" in saturday and "Day of change" not in saturday and "East" not in saturday
+    assert all(name in sunday for name in ("Day of change", "Last hour", "East")) and "Late swim" not in sunday
+    assert "Sun 14 Mar 2027, 2:00 to 3:00 am" not in sunday and "Harbour" in sunday
+    week = words(dana.get(f"/office/schedule?day=2027-03-14&location={site.cast.location.id}"))
+    assert "Sat 13 Mar 2027, 11:00 pm to 12:00 am, Studio 2" in week and "Last hour" in week and "East" not in week
+    next_week = words(dana.get("/office/schedule?day=2027-03-15"))
+    assert "Last hour" not in next_week
+    site.setting("module_programs", "no")
+    assert "Late swim" not in words(dana.get("/office/schedule?day=2027-03-13"))
+
+
+def test_the_desks_page_of_a_big_group_takes_few_statements(site: Site, dana: Visitor) -> None:
+    def crowd(session: Session) -> Program:
+        big = make_program(session, "Big group", capacity=500, location=site.cast.location)
+        for turn in range(120):
+            patient = make_patient(session, f"Ann{turn}", "Smith")
+            session.add(
+                Registration(
+                    public_id=f"key-{turn:012}",
+                    program_id=big.id,
+                    patient_id=patient.id,
+                    channel="desk",
+                    state=Place.CONFIRMED,
+                    price_cents=0,
+                    created_at=now(),
+                )
+            )
+        return big
+
+    big = site.change(crowd)
+    for page, most in (("", 7), ("/roster", 7)):
+        dana.get(path(big, page))
+        with site.counting() as sent:
+            dana.get(path(big, page))
+        assert len(sent) <= most, sent
