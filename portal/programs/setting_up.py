@@ -24,7 +24,7 @@ from portal.invoices.books import TaxRate
 from portal.money import format_money, is_chargeable, smallest_charge
 from portal.programs.pricing import priced
 from portal.programs.refusals import ProgramNotFound
-from portal.programs.seats import locked_program, offer_next
+from portal.programs.seats import ends_registration, locked_program, offer_next
 from portal.programs.sessions import Meeting, Wall, in_order, meeting_of, overlap, wall_of
 from portal.programs.tables import (
     CHOICE,
@@ -43,13 +43,15 @@ Wrong = dict[str, LazyString | str]
 
 @dataclass(frozen=True)
 class Kept:
-    """What became of a program that was changed: how many people have a place, and what concerns them."""
+    """What became of a program: how many people have a place, what concerns them, and whether anybody can register
+    now or later."""
 
     public_id: str
     name: str
     taken: int
-    meets_anew: bool
-    offered: int
+    meets_anew: bool = False
+    offered: int = 0
+    is_closed: bool = False
 
 
 class ProgramNotSaved(Refusal):
@@ -94,13 +96,13 @@ def change(database: Database, public_id: str, version: int, wanted: Wanted, by:
 def _set_up(session: Session, request_id: UUID, wanted: Wanted, by: int | None) -> Kept:
     made = session.scalars(select(Program).where(Program.request_id == request_id)).first()
     if made is not None:
-        return Kept(made.public_id, made.name, made.taken, False, 0)
+        return Kept(made.public_id, made.name, made.taken)
     location = _check(session, wanted, None)
     program = Program(public_id=secrets.token_urlsafe(9), request_id=request_id, created_at=now(), created_by=by)
     _write(session, program, wanted, location)
     after = "; ".join(f"{what}: {value}" for what, value in in_words(session, program).items() if value)
     record(session, "program.added", f"program {program.name}", by=by, after=after)
-    return Kept(program.public_id, program.name, 0, False, 0)
+    return Kept(program.public_id, program.name, 0, is_closed=_is_closed(session, program))
 
 
 def _change(session: Session, public_id: str, version: int, wanted: Wanted, by: int | None) -> Kept:
@@ -110,7 +112,7 @@ def _change(session: Session, public_id: str, version: int, wanted: Wanted, by: 
     program = locked_program(session, found)
     if program.version != version:
         if program.version == version + 1 and wanted.says_the_same_as(wanted_of(session, program)):
-            return Kept(public_id, program.name, program.taken, False, 0)  # pressed twice
+            return Kept(public_id, program.name, program.taken)  # pressed twice
         raise ProgramChanged
     before = in_words(session, program)
     location = _check(session, wanted, program)
@@ -125,7 +127,13 @@ def _change(session: Session, public_id: str, version: int, wanted: Wanted, by: 
         session.flush()
     offered = offer_next(session, program)
     meets_anew = any(before[what] != after[what] for what in ("Sessions", "Location"))
-    return Kept(public_id, program.name, program.taken, meets_anew, offered)
+    return Kept(public_id, program.name, program.taken, meets_anew, offered, _is_closed(session, program))
+
+
+def _is_closed(session: Session, program: Program) -> bool:
+    """Whether registration is over, so that nobody can register any more."""
+    end = ends_registration(session, program)
+    return end is not None and end <= now()
 
 
 # --- rules ----------------------------------------------------------------------------------------------------------
@@ -185,6 +193,9 @@ def _wrong_times(wanted: Wanted, zone: str) -> Wrong:
             wrong[name.removesuffix(" ends")] = skipped.text
     if wanted.opens and wanted.closes and wanted.opens >= wanted.closes:
         wrong.setdefault("closes", _l("Registration closes after it opens."))
+    begins = min((meeting.starts for meeting in wanted.meetings), default=None)
+    if wanted.opens and not wanted.closes and begins and wanted.opens >= begins:
+        wrong.setdefault("opens", _l("Registration opens before the first session begins, or say when it closes."))
     return wrong
 
 

@@ -168,6 +168,9 @@ def _changed_meanwhile(form: Form, wanted: Wanted, public_id: str) -> ResponseRe
 def _tell(kept: setting_up.Kept, wanted: Wanted) -> None:
     seen = _("Patients can see it.") if wanted.visible else _("Patients don't see it yet.")
     flash(f"{_('Saved')}\n{_('%(name)s is as you entered it.', name=kept.name)} {seen}", "ok")
+    if kept.is_closed:
+        told = _("The first session has begun, or the day on which registration closes is past.")
+        flash(f"{_('Nobody can register any more')}\n{told}", "warn")
     if kept.offered:
         told = _("Those who waited longest get an email.")
         flash(ngettext("%(num)s place is offered", "%(num)s places are offered", kept.offered) + f"\n{told}", "ok")

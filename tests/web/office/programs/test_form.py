@@ -139,6 +139,7 @@ def test_every_second_week_on_two_weekdays_until_a_day(site: Site, marc: Visitor
         ({"capacity": "0"}, "Places: a whole number from 1 to 10000."),
         ({"waitlist_size": "x"}, "Places on the waitlist: a whole number"),
         ({"opens": "2083-02-01T10:00", "closes": "2083-02-01T10:00"}, "Registration closes after it opens."),
+        ({"opens": "2083-03-02T17:30"}, "Registration opens before the first session begins"),
         ({"opens": "soon"}, "Registration opens: choose a day and a time"),
         ({"refund_days": "366"}, "a whole number from 0 to 365."),
         ({"late_share": "101"}, "a whole number from 0 to 100."),
@@ -278,6 +279,12 @@ def test_whoever_has_a_place_is_to_be_told_of_new_dates(site: Site, marc: Visito
     assert "1 person has a place. No email tells them" in words(marc.get(PROGRAMS))
 
 
+def test_a_program_of_the_past_is_kept_with_a_warning(site: Site, marc: Visitor) -> None:
+    assert press(marc, filled_in(marc, add_first="2020-03-03")).status_code == 303
+    (made,) = programs(site)
+    assert "Nobody can register any more." in words(marc.get(f"{PROGRAMS}/{made.public_id}"))
+
+
 def test_a_session_whose_attendance_is_noted_stays(site: Site, marc: Visitor, program: Program) -> None:
     registration, first = has_place(site, program), sessions(site, program)[0]
     site.change(
@@ -311,11 +318,12 @@ def test_sessions_keep_their_hour_at_a_place_in_another_zone(site: Site, marc: V
 
 def test_an_hour_that_comes_twice_is_not_moved_by_saving_the_form(site: Site, marc: Visitor) -> None:
     second = datetime(2083, 11, 7, 9, 30, tzinfo=UTC)  # 1:30 am in Vancouver for the second time
-    program = site.change(lambda session: make_program(session, first=second, sessions=1, opens_at=second))
+    quarter = timedelta(minutes=15)
+    program = site.change(lambda session: make_program(session, first=second, sessions=1, opens_at=second - quarter))
     sent = sent_as_it_stands(marc.get(edit_path(program))) | {"price": "150"}
-    assert (sent["session-0-starts"], sent["opens"]) == ("01:30", "2083-11-07T01:30")
+    assert (sent["session-0-starts"], sent["opens"]) == ("01:30", "2083-11-07T01:15")
     assert press(marc, sent, path=edit_path(program)).status_code == 303
-    assert sessions(site, program)[0].starts_at == second and programs(site)[0].opens_at == second
+    assert sessions(site, program)[0].starts_at == second and programs(site)[0].opens_at == second - quarter
 
 
 def test_questions_are_asked_changed_and_taken_out(site: Site, marc: Visitor, program: Program) -> None:
