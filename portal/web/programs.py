@@ -26,7 +26,7 @@ def _program(public_id: str) -> ProgramPage:
     """
     check_programs()
     found, someone = program_page(reading(), public_id, viewer()), person()
-    sets_up = someone is not None and someone.is_staff and someone.may(May.PROGRAMS)
+    sets_up = someone is not None and someone.factor_at is not None and someone.may(May.PROGRAMS)
     if found is None or not (found.visible or sets_up):
         raise ProgramNotFound
     return found

@@ -98,6 +98,9 @@ def test_what_is_not_shown_yet_only_those_see_who_set_programs_up(site: Site) ->
         visitor = site.visitor(email)
         assert visitor.get(path).status_code == visitor.get(f"{path}/calendar.ics").status_code == 404
         assert "Back in motion" not in words(visitor.get("/programs"))
+    half_in = site.visitor()
+    half_in.sign_in("marc@example.com")
+    assert half_in.get(path).status_code == 404
     marc = site.visitor("marc@example.com")
     assert "not shown in the portal yet" in words(marc.get(path))
 
