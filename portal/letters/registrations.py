@@ -201,7 +201,8 @@ def _cancelled(connection: Connection, _settings: Settings, row: Any) -> Words:
         back = came
     return {
         "is_by_bank": row.why == Why.DISPUTE,
-        "is_back": row.why == Why.REFUNDED,
+        # Whoever voids an invoice hands back at once what came over the counter.
+        "is_back": row.why == Why.REFUNDED or (row.why == Why.VOID and by_card <= 0),
         "back": _money(back, row) if back > 0 else "",
         "how": _how(back, by_card),
         "kept": _money(min(row.kept_cents, came), row) if row.kept_cents > 0 and came > 0 else "",

@@ -23,7 +23,9 @@ from portal.people import Patient
 from portal.programs.cancelling import cancel
 from portal.programs.ending import let_place_go
 from portal.programs.registering import Details, Holder, confirm_unpaid, hold, register
-from portal.programs.tables import Program, ProgramQuestion, ProgramSession, RegistrationAnswer
+from portal.programs.seats import give_up, tell
+from portal.programs.states import Place, Why
+from portal.programs.tables import Program, ProgramQuestion, ProgramSession, Registration, RegistrationAnswer
 from portal.settings import PROGRAM_LETTERS
 from tests.programs.stage import ProgramStage, program_staged
 
@@ -218,6 +220,45 @@ def test_a_share_that_was_never_paid_is_still_to_pay(stage: ProgramStage, tmp_pa
     confirm_unpaid(stage.parts, place, stage.cast.clerk.id)
     cancel(stage.parts, place, stage.cast.clerk.id, by_staff=True, percent=50)
     assert "CA$105.00 is still to pay." in text_of(sent(stage, tmp_path)["registration_cancelled"])
+
+
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        (Why.DISPUTE, "The bank took back what was paid for it."),
+        (Why.REFUNDED, "CA$210.00 has gone back to you."),
+        (Why.VOID, "CA$210.00 goes back to the card that paid."),
+    ],
+)
+def test_a_place_that_followed_its_invoice_says_what_became_of_the_money(
+    stage: ProgramStage, tmp_path: Path, why: Why, said: str
+) -> None:
+    place = stage.confirmed(stage.maya)
+    sent(stage, tmp_path)
+    with stage.database.transaction() as session:
+        registration = session.get_one(Registration, place.id)
+        give_up(session, registration, Place.CANCELLED, why)
+        tell(session, registration, "registration_cancelled")
+    text = text_of(sent(stage, tmp_path)["registration_cancelled"])
+    assert f"is cancelled. {said}" in text and "keeps" not in text
+
+
+def test_money_that_found_no_place_goes_back_and_the_mail_says_that_first(database_url: str, tmp_path: Path) -> None:
+    with program_staged(database_url, capacity=1) as stage:
+        registration = stage.register(stage.maya)
+
+        def lapses_and_goes_to_sven() -> None:
+            lost = update(Registration).where(Registration.id == registration.id)
+            with stage.database.transaction() as session:
+                session.execute(lost.values(state=Place.LAPSED, held_until=None, why=Why.TIME))
+            stage.hold(stage.sven)
+
+        stage.during("confirm", lapses_and_goes_to_sven)
+        stage.pay_for(stage.maya, registration)
+        mails = sent(stage, tmp_path)
+        text = text_of(mails["no_place"])
+    assert "Hello Maya, CA$210.00 goes back to the card that paid." in text
+    assert "no place was left in Back in motion" in text and "registration" not in mails
 
 
 # --- no health detail, nothing injected -----------------------------------------------------------------------------
