@@ -22,6 +22,11 @@ def name_for(registration: Registration) -> str:
     return UNNUMBERED + "".join(secrets.choice(_LETTERS) for _each in range(7)) + registration.public_id
 
 
+def registration_in(name: str) -> str:
+    """The public id of the registration that such a name belongs to."""
+    return name[-ID_LENGTH:]
+
+
 def number_now(connection: Connection, name: str) -> str:
     """The number that the invoice of this name has taken since; the name itself as long as there is none.
 
@@ -32,6 +37,6 @@ def number_now(connection: Connection, name: str) -> str:
     found = connection.scalar(
         select(Invoice.number)
         .join(Registration, Registration.invoice_id == Invoice.id)
-        .where(Registration.public_id == name[-ID_LENGTH:])
+        .where(Registration.public_id == registration_in(name))
     )
     return found or name

@@ -1,9 +1,10 @@
 """A patient's invoices: what is open, what is done, one of them, one receipt."""
 
-from flask import Blueprint, abort, render_template, request
+from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
+from portal.invoices.books import is_numbered
 from portal.invoices.reading import (
     Head,
     closed_invoices,
@@ -16,6 +17,7 @@ from portal.invoices.reading import (
     receipt_for,
     totals,
 )
+from portal.programs.naming import registration_in
 from portal.web.access import patient_only, payer, who
 from portal.web.pdf import pdf_answer
 from portal.web.scope import done_reading, payment_modes, reading, settings
@@ -66,7 +68,9 @@ def _head(number: str) -> Head:
 @bp.get("/invoices/<number>")
 @patient_only
 def one(number: str) -> ResponseReturnValue:
-    """One invoice: its lines, taxes, payments and receipts, and the way to pay it."""
+    """One invoice: its lines, taxes, payments and receipts, and the way to pay it. A held place has its own page."""
+    if not is_numbered(number):
+        return redirect(url_for("registrations.one", public_id=registration_in(number)), 303)
     head = _head(number)
     return render_template(
         "invoices/one.html",

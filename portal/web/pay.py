@@ -16,6 +16,7 @@ from portal.payments.pay import PayerRef
 from portal.payments.pay import pay as pay_invoice
 from portal.payments.reading import AttemptStatus, CardChoice, Payable, attempt_status, card_choices, payable
 from portal.payments.tables import PORTAL
+from portal.programs.naming import registration_in
 from portal.web.access import patient_only, payer
 from portal.web.asking import wants_json
 from portal.web.cards import card_words, plastic
@@ -94,7 +95,9 @@ def _payable(number: str) -> Payable:
 @bp.get("/invoices/<number>/pay")
 @patient_only
 def form(number: str) -> ResponseReturnValue:
-    """The form, or the page of the attempt that is under way."""
+    """The form, or the page of the attempt that is under way. A held place has pay pages of its own."""
+    if not is_numbered(number):
+        return redirect(url_for("place_pay.form", public_id=registration_in(number)), 303)
     return show_form(TILL, _payable(number))
 
 
