@@ -70,8 +70,12 @@ def _told(group: Group, entry: Entry, back_cents: int) -> str:
     if back_cents == 0:
         return f"{told}\n{_('No money goes back.')}"
     amount = money(back_cents, group.currency)
-    if at_the_desk.paid_at_the_counter(reading(), entry.id) == 0:
+    counter_cents = at_the_desk.paid_at_the_counter(reading(), entry.id)
+    if counter_cents == 0:
         return told + "\n" + _("%(amount)s goes back to the card it was paid with.", amount=amount)
+    if counter_cents >= entry.paid_cents:
+        where = _("Give %(amount)s back over the counter, and record it under the payments of the invoice.")
+        return told + "\n" + where % {"amount": amount}
     return told + "\n" + _(
         "%(amount)s goes back. What was paid by card goes back to the card; give the rest back over the counter, and "
         "record it under the payments of the invoice.",

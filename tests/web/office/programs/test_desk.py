@@ -357,7 +357,7 @@ def test_cash_is_given_back_over_the_counter(site: Site, dana: Visitor, program:
     [registration] = registrations(site)
     cancel(dana, program, registration)
     page = words(dana.get(path(program)))
-    assert "$210.00 goes back." in page and "give the rest back over the counter" in page
+    assert "Give $210.00 back over the counter, and record it under the payments" in page
     assert "$210.00 to give back" in page
     assert broken_invariants(site.parts.database) == []
 
