@@ -26,6 +26,9 @@ def ending_of(mine: MyPlace, receipts: Sequence[PlaceReceipt]) -> Ending:
             _("All of it goes back by itself.") + " " + how_it_goes_back(receipts),
             again=False,
         )
+    if mine.why == Why.MOVED:
+        told = _("What you paid has moved along. Your new place and its dates are under My programs.")
+        return Ending(_("The clinic has moved you to another program"), told, again=False)
     if mine.state == Place.CANCELLED:
         return Ending(_cancelled(mine), _money(mine, receipts), again=not mine.is_past)
     if mine.why in (Why.LET_GO, Why.DECLINED):

@@ -427,6 +427,9 @@ def test_somebody_is_moved_and_owes_the_difference(site: Site, dana: Visitor, pr
     assert "Maya Lindqvist has moved to Strong hips. $67.20 more is owed on their invoice." in page_after
     assert "$277.20 to pay" in page_after
     assert "moved to another program" in words(dana.get(path(program)))
+    maya = site.visitor("maya@example.com")
+    old = words(maya.get(f"/registrations/{registration.public_id}"))
+    assert "The clinic has moved you to another program" in old and "Register again" not in old
     assert broken_invariants(site.parts.database) == []
 
 
