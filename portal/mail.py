@@ -201,8 +201,8 @@ def _message(parts: Parts, settings: Settings, letter: Letter) -> EmailMessage:
         name = f"receipt-{letter.words['receipt']}.pdf"
         message.add_attachment(pdf, maintype="application", subtype="pdf", filename=name)
     if calendar is not None:
-        told = {"charset": "utf-8", "method": "PUBLISH"}
-        message.add_attachment(calendar, maintype="text", subtype="calendar", filename="sessions.ics", params=told)
+        name, told = "sessions.ics", {"charset": "utf-8"}
+        message.add_attachment(calendar, maintype="text", subtype="calendar", filename=name, params=told)
     return message
 
 

@@ -89,6 +89,8 @@ def test_a_confirmation_says_when_where_and_what_was_paid_and_brings_the_dates(
     assert re.search(r"Until \d+ \w+ 20\d\d all of the price goes back\. After that, 50% of it goes back\.", text)
     (file,) = mail.iter_attachments()
     assert (file.get_content_type(), file.get_filename()) == ("text/calendar", "sessions.ics")
+    # A file to keep, not an invitation to answer: those name a method, in here and in the file (RFC 5546).
+    assert file.get_param("charset") == "utf-8" and file.get_param("method") is None
     calendar = file.get_payload(decode=True)
     assert isinstance(calendar, bytes) and calendar.count(b"BEGIN:VEVENT\r\n") == 6
     assert "The dates are attached" in text
