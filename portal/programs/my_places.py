@@ -64,6 +64,7 @@ class MyPlace:
     why: str
     held_until: datetime | None
     first_until: datetime | None
+    waiting_since: datetime | None
     user_id: int | None
     patient_id: int | None
     price_cents: int
@@ -109,6 +110,11 @@ class MyPlace:
     @property
     def is_offered(self) -> bool:
         return self.state == Place.OFFERED
+
+    @property
+    def was_waited_for(self) -> bool:
+        """Whether it came by way of the waitlist: then it is for whoever waited, and for nobody else."""
+        return self.waiting_since is not None and self.patient_id is not None
 
     @property
     def is_confirmed(self) -> bool:
@@ -158,6 +164,7 @@ _PLACES = (
         Registration.why,
         Registration.held_until,
         Registration.first_until,
+        Registration.waiting_since,
         Registration.user_id,
         Registration.patient_id,
         Registration.price_cents,

@@ -11,11 +11,12 @@ from portal.programs.states import Place, Why
 
 
 class Ending(NamedTuple):
-    """What became of a place. `again`: whether to offer to register again."""
+    """What became of a place. `again`: whether they may register again; `in_vain`: they wanted it, and it is gone."""
 
     title: str
     text: str
     again: bool
+    in_vain: bool = False
 
 
 def ending_of(mine: MyPlace, receipts: Sequence[PlaceReceipt]) -> Ending:
@@ -41,6 +42,7 @@ def ending_of(mine: MyPlace, receipts: Sequence[PlaceReceipt]) -> Ending:
         _("We no longer hold a place for you"),
         _("Your time ran out, and somebody else can have the place now. You have not been charged."),
         again=not mine.is_past,
+        in_vain=True,
     )
 
 

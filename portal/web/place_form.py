@@ -33,8 +33,13 @@ class PlaceForm:
         return self.code.upper() != self.priced_code.upper()
 
 
-def people_of(payer: Payer) -> list[tuple[int, str]]:
-    """For whom somebody can register: themselves, and the people they pay for."""
+def people_of(payer: Payer, place: MyPlace | None = None) -> list[tuple[int, str]]:
+    """For whom somebody can register: themselves, and the people they pay for. A place that was waited for is for
+    whoever waited.
+    """
+    if place is not None and place.was_waited_for:
+        assert place.patient_id is not None
+        return [(place.patient_id, place.patient)]
     return [(payer.id, _("Myself, %(name)s", name=payer.name)), *((one.id, one.name) for one in payer.payees)]
 
 
@@ -47,7 +52,8 @@ def as_kept(place: MyPlace, questions: list[Question], payer: Payer) -> PlaceFor
 
 def as_typed(form: MultiDict[str, str], place: MyPlace, questions: list[Question], payer: Payer) -> PlaceForm:
     """The form as it was sent. Whom they don't pay for can't be chosen, and is not told from nobody."""
-    chosen = number(form.get("patient")) if len(payer.patients) > 1 else None
+    choosing = len(people_of(payer, place)) > 1
+    chosen = number(form.get("patient")) if choosing else None
     patient_id = chosen if chosen in payer.patients else place.patient_id or payer.id
     typed = PlaceForm(
         patient_id if patient_id in payer.patients else payer.id,
@@ -56,7 +62,7 @@ def as_typed(form: MultiDict[str, str], place: MyPlace, questions: list[Question
         words(form.get("priced_code"), 60),
         number(form.get("shown"), 10**12),
     )
-    if len(payer.patients) > 1 and chosen not in payer.patients:
+    if choosing and chosen not in payer.patients:
         typed.wrong["patient"] = _("Choose for whom the place is.")
     typed.wrong |= _unanswered(questions, typed.answers)
     return typed

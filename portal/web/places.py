@@ -136,7 +136,5 @@ def until_words(moment: datetime, zone: str) -> str:
 
 
 def left_words(left_s: int) -> str:
-    """ "7 minutes", "1 minute"; of more than two hours, the hours."""
-    if left_s >= 2 * 3600:
-        return str(ngettext("%(num)s hour", "%(num)s hours", left_s // 3600))
+    """ "7 minutes", "1 minute" """
     return str(ngettext("%(num)s minute", "%(num)s minutes", max(-(-left_s // 60), 1)))

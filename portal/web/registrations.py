@@ -156,7 +156,7 @@ def _form_page(
         status,
         form=form,
         questions=questions_of(reading(), place),
-        people=people_of(payer()),
+        people=people_of(payer(), place),
         price=_price_words(place, price),
         told=told,
         can_go_on=price.is_free or place.gateway_mode in payment_modes(),

@@ -2,14 +2,18 @@
 
 import re
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from portal.clock import now
+from portal.programs.ending import let_place_go
+from portal.programs.registering import Holder, hold
 from portal.programs.states import Place
 from portal.programs.tables import Program, ProgramQuestion, PromoCode, Registration, RegistrationAnswer
+from portal.programs.waiting import join
 from tests.web.conftest import Visitor, words
 from tests.web.programs.conftest import Studio
 
@@ -335,3 +339,20 @@ def test_all_registrations_have_an_owner_in_the_end(studio: Studio, jonas: Visit
     with Session(studio.site.parts.database.reading) as session:
         kept = session.scalars(select(Registration)).one()
     assert (kept.user_id, kept.patient_id) == (studio.site.cast.stranger_user.id, studio.site.cast.stranger.id)
+
+
+def test_an_offered_place_is_for_whoever_waited(studio: Studio, maya: Visitor) -> None:
+    """Maya can't hand it to Theo, whom she pays for too."""
+    cast, parts = studio.site.cast, studio.site.parts
+    small = studio.make("Choir", capacity=1, waitlist_size=3)
+    first = hold(parts, small.public_id, uuid4(), Holder(cast.stranger_user.id, cast.stranger.id))
+    theirs = join(parts, small.public_id, uuid4(), Holder(cast.maya_user.id, cast.maya.id))
+    let_place_go(parts, first, None)
+    path = f"/registrations/{theirs}"
+    page = words(maya.get(path))
+    assert "A place came free. It is kept for you until" in page
+    assert "Who is the place for?" not in page
+    assert "For Maya Lindqvist" in page
+    assert studio.save(maya, path, patient=str(cast.theo.id)).location == f"{path}/pay"
+    assert studio.registration(path).patient_id == cast.maya.id
+    assert "Who is the place for?" not in words(maya.get(path))
