@@ -4,7 +4,7 @@ One whose news is not so any more is not sent: nobody is offered a place that so
 """
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -60,7 +60,8 @@ _FACTS = (
     select(
         Registration.id, Registration.public_id, Registration.program_id, Registration.patient_id,
         Registration.user_id, Registration.channel, Registration.state, Registration.why, Registration.held_until,
-        Registration.waiting_since, Registration.price_cents, Registration.discount_cents, Registration.kept_cents,
+        Registration.waiting_since, Registration.created_at,
+        Registration.price_cents, Registration.discount_cents, Registration.kept_cents,
         Registration.give_back_cents, Registration.invoice_id,
         Program.public_id.label("program_public_id"), Program.name, Program.visible, Program.refund_days,
         Program.late_share_percent, Program.waitlist_size,
@@ -166,7 +167,26 @@ def _confirmed(connection: Connection, _settings: Settings, row: Any) -> Words:
         **_rule(connection, row),
         "paid": _money(paid, row) if paid > 0 else "",
         "owed": _money(owed, row) if owed > 0 else "",
+        "instead_of": _instead_of(connection, row),
     }
+
+
+def _instead_of(connection: Connection, row: Any) -> str:
+    """The program from which staff moved the person to this one; nothing where they did not. Both places change in
+    one transaction, so in the same moment.
+    """
+    moment = timedelta(seconds=5)
+    moved = (
+        select(Program.name)
+        .join(Registration, Registration.program_id == Program.id)
+        .where(
+            Registration.patient_id == row.patient_id,
+            Registration.why == Why.MOVED,
+            Registration.ended_at.between(row.created_at - moment, row.created_at + moment),
+        )
+        .order_by(Registration.id.desc())
+    )
+    return connection.scalars(moved.limit(1)).first() or ""
 
 
 def _offered(connection: Connection, _settings: Settings, row: Any) -> Words:

@@ -46,6 +46,7 @@ _ITS_OWN: Mapping[str, Mapping[str, Any]] = {
         "paid": format_money(210_00, "CAD", full=True),
         "owed": "",
         "has_calendar": True,
+        "instead_of": "",
     },
     "place_offered": {
         **_PLACE,

@@ -22,11 +22,13 @@ from portal.payments.tables import DESK
 from portal.people import Patient
 from portal.programs.cancelling import cancel
 from portal.programs.ending import let_place_go
+from portal.programs.moving import Move, move
 from portal.programs.registering import Details, Holder, confirm_unpaid, hold, register
 from portal.programs.seats import give_up, tell
 from portal.programs.states import Place, Why
 from portal.programs.tables import Program, ProgramQuestion, ProgramSession, Registration, RegistrationAnswer
 from portal.settings import PROGRAM_LETTERS
+from tests.makers import make_program
 from tests.programs.stage import ProgramStage, program_staged
 
 pytestmark = pytest.mark.promise("E3")
@@ -118,6 +120,18 @@ def test_whoever_registers_a_child_reads_whose_place_it_is(stage: ProgramStage, 
     stage.pay_for(stage.maya, stage.registration(place))
     text = text_of(sent(stage, tmp_path)["registration"])
     assert "Hello Maya, Theo has a place in Back in motion." in text
+
+
+def test_whoever_was_moved_reads_what_the_new_place_takes_the_place_of(stage: ProgramStage, tmp_path: Path) -> None:
+    place = stage.confirmed(stage.maya)
+    first = text_of(sent(stage, tmp_path)["registration"])
+    with stage.database.transaction() as session:
+        other = make_program(session, "Strong hips").public_id
+    move(stage.parts, place.public_id, Move(other, keeps_price=True), stage.cast.clerk.id)
+    text = text_of(sent(stage, tmp_path)["registration"])
+    assert "You have a place in Strong hips. It takes the place of the one in Back in motion. What was" in text
+    assert "CA$210.00, counts for it." in text
+    assert "takes the place" not in first
 
 
 def test_one_session_is_said_in_one_line(database_url: str, tmp_path: Path) -> None:
