@@ -18,6 +18,7 @@ from bench.imports import import_lines_per_min, sqlite_lines_per_min
 from bench.mails import mails_per_s
 from bench.papers import receipt_pdfs
 from bench.programs import count_sql_of_programs
+from bench.rush import rush
 from bench.searches import STAFF, search_paths
 from bench.served import Served, served
 from portal.db import make_engine
@@ -61,6 +62,8 @@ GOALS = {
     "cold_start_s": Goal(2.0, "s"),
     "mails_per_s": Goal(50, "mails a second by one worker, on the slower database", at_least=True),
     "mails_vs_bare_smtp": Goal(0.03, "ratio of mails a second, on the slower database", at_least=True),
+    "rush_slowest_answer_s": Goal(5.0, "s, of 500 in a second for 50 places, on the slower database"),
+    "rush_wrong": Goal(0, "failures, and places given away twice or not at all, on both databases"),
     "receipt_pdf_ms": Goal(30, "ms of the press for a receipt, warm"),
     "receipt_pdf_vs_empty": Goal(12, "ratio to an empty page beside it"),
     "worker_pss_mib": Goal(120, "MiB"),
@@ -94,6 +97,7 @@ def measure(invoices: int, postgresql: bool) -> dict[str, float]:
     small, large = sqlite_clinic(1_000), sqlite_clinic(invoices)
     found: dict[str, float] = {"import_lines_per_min": sqlite_lines_per_min()}
     mails = [mails_per_s(small)]
+    rushes = [rush(small)]
     with ExitStack() as stack:
         hello = stack.enter_context(served("bench.hello:app", {}))
         few = stack.enter_context(served("wsgi:app", small.environ))
@@ -106,7 +110,10 @@ def measure(invoices: int, postgresql: bool) -> dict[str, float]:
             base_url = stack.enter_context(postgresql_server())
             found["list_vs_hello_postgresql"] = _on_postgresql(stack, hello, base_url)
             mails.append(_mails_on_postgresql(base_url))
+            rushes.append(_rush_on_postgresql(base_url))
             found["import_lines_per_min"] = min(found["import_lines_per_min"], _import_on_postgresql(base_url))
+    found["rush_slowest_answer_s"] = max(slowest for slowest, _wrong in rushes)
+    found["rush_wrong"] = sum(wrong for _slowest, wrong in rushes)
     found["mails_per_s"], found["mails_vs_bare_smtp"] = min(mails)
     found |= count_sql(small)
     found["sql_schedule_week"] = count_sql_of_the_schedule(small)
@@ -150,6 +157,11 @@ def _on_postgresql(stack: ExitStack, hello: Served, base_url: str) -> float:
 def _import_on_postgresql(base_url: str) -> float:
     with postgresql_database(base_url, "bench_import") as url:
         return import_lines_per_min(url)
+
+
+def _rush_on_postgresql(base_url: str) -> tuple[float, float]:
+    with postgresql_clinic(base_url, 10) as clinic:
+        return rush(clinic)
 
 
 def _mails_on_postgresql(base_url: str) -> tuple[float, float]:

@@ -68,14 +68,16 @@ def _tree_cpu(process: psutil.Process) -> float:
 
 
 @contextmanager
-def served(target: str, environ: dict[str, str], also: Sequence[psutil.Process] = ()) -> Iterator[Served]:
-    """Serve `module:app` with one worker, as the demo and the operations guide do."""
+def served(
+    target: str, environ: dict[str, str], also: Sequence[psutil.Process] = (), workers: int = 1, threads: int = 1
+) -> Iterator[Served]:
+    """Serve `module:app` as the demo and the operations guide do; with one worker, where CPU is measured."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [
         sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1", "--blocking-threads", "1", "--no-ws", target,
+        "--workers", str(workers), "--blocking-threads", str(threads), "--no-ws", target,
     ]  # fmt: skip
     child = subprocess.Popen(
         command, cwd=ROOT, env={**os.environ, **environ}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

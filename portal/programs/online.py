@@ -20,7 +20,7 @@ from portal.programs.refusals import (
     RegisterAtTheDesk,
     RegistrationNotFound,
 )
-from portal.programs.registering import Holder, hash_of, hold, locked_with_invoice
+from portal.programs.registering import Holder, check_places, hash_of, hold, locked_with_invoice
 from portal.programs.states import ENDED, ON_A_CLOCK, SIGN_UP_TAKES, Place
 from portal.programs.tables import Program, Registration
 from portal.settings import read_settings
@@ -44,19 +44,25 @@ def check_can_be_paid_online(parts: Parts, session: Session, location_id: int, t
         raise RegisterAtTheDesk(phone=read_settings(session).text("clinic_phone")) from None
 
 
+def check_online(parts: Parts, program_public_id: str, request_id: UUID, holder: Holder) -> None:
+    """Whether somebody at a browser may hold a place, as far as reading alone can tell. Raises as `hold_online`."""
+    with Session(parts.database.reading) as session:
+        check_programs_are_open(session)
+        check_places(parts, program_public_id, request_id, holder)
+        program = session.scalars(select(Program).where(Program.public_id == program_public_id)).first()
+        if program is None:
+            raise ProgramNotFound
+        total = priced(price_now(session, program), 0, taxes_of(session, program.id)).total_cents
+        check_can_be_paid_online(parts, session, program.location_id, total)
+
+
 def hold_online(parts: Parts, program_public_id: str, request_id: UUID, holder: Holder) -> str:
     """Hold a place for somebody at a browser; gives the registration's public id.
 
     The form of a place that is over by now holds a new one; while a payment of the old one is still open, they get
     that. Raises ProgramsClosed, RegisterAtTheDesk, and what `registering.hold` raises.
     """
-    with Session(parts.database.reading) as session:
-        check_programs_are_open(session)
-        program = session.scalars(select(Program).where(Program.public_id == program_public_id)).first()
-        if program is None:
-            raise ProgramNotFound
-        total = priced(price_now(session, program), 0, taxes_of(session, program.id)).total_cents
-        check_can_be_paid_online(parts, session, program.location_id, total)
+    check_online(parts, program_public_id, request_id, holder)
     public_id = hold(parts, program_public_id, request_id, holder)
     if _is_over(parts, public_id):  # the form of a place that they had before
         return hold(parts, program_public_id, uuid4(), holder)

@@ -81,7 +81,20 @@ def hold(parts: Parts, program_public_id: str, request_id: UUID, holder: Holder)
 
     Raises ProgramNotFound, NotOpenYet, RegistrationClosed, ProgramFull or RegisteredAlready.
     """
+    check_places(parts, program_public_id, request_id, holder)
     return parts.database.looking_again(lambda session: _hold(session, program_public_id, request_id, holder))
+
+
+def check_places(parts: Parts, program_public_id: str, request_id: UUID, holder: Holder) -> None:
+    """What most of a rush are told: that no place is left for them, by reading alone, without waiting for a lock.
+
+    Raises as `hold` does; where it raises nothing, the lock decides.
+    """
+    with Session(parts.database.reading) as session:
+        program = session.scalars(select(Program).where(Program.public_id == program_public_id)).first()
+        if program is not None and _there_already(session, program, request_id, holder) is None:
+            check_open(session, program, holder.channel)
+            check_free(session, program)
 
 
 def _hold(session: Session, program_public_id: str, request_id: UUID, holder: Holder) -> str:

@@ -15,7 +15,7 @@ from portal.money import format_money
 from portal.parts import parts
 from portal.programs.ending import let_place_go
 from portal.programs.my_places import Meeting, MyPlace, place_for, price_of_place, questions_of, receipts_of
-from portal.programs.online import check_can_be_paid_online, discount_for, hold_online
+from portal.programs.online import check_can_be_paid_online, check_online, discount_for, hold_online
 from portal.programs.pricing import Price
 from portal.programs.refusals import BadCode, PlaceGone, PriceChanged
 from portal.programs.registering import Details, Holder, claim, register
@@ -63,14 +63,16 @@ def hold(public_id: str) -> ResponseReturnValue:
     press = uuid(request.form.get("request_id")) or uuid4()
     secret = secret_here() or (new_secret() if someone is None else "")
     if someone is None:
-        try:
-            _count_stranger(public_id)
-        except limits.TooManyTries:
-            return _sign_in_first(public_id)
         holder = Holder(secret=secret)
     else:
         holder = Holder(someone.id, None if someone.payees else someone.payer.id, secret or None)
     done_reading()
+    if someone is None:
+        check_online(parts(), public_id, press, holder)  # before the counts, which are written
+        try:
+            _count_stranger(public_id)
+        except limits.TooManyTries:
+            return _sign_in_first(public_id)
     held = hold_online(parts(), public_id, press, holder)
     onward = redirect(url_for(".one", public_id=held), 303)
     if someone is None:
