@@ -52,3 +52,16 @@ def test_what_is_not_paid_in_time_is_gone_and_says_so(studio: Studio, jonas: Vis
         assert again != path
         assert studio.registration(path).state == Place.LAPSED
     assert studio.taken_cents == 0
+
+
+def test_whoever_is_too_late_is_told_so_without_waiting_for_a_lock(studio: Studio, jonas: Visitor) -> None:
+    last = studio.make("Choir", capacity=1, waitlist_size=3)
+    path = studio.held(jonas, last)
+    maya = studio.site.visitor("maya@example.com")
+    with studio.site.counting() as sent:
+        answer = studio.hold(maya, last)
+    assert answer.status_code == 409
+    assert "Choir is full. You have not been charged." in words(answer)
+    assert not [statement for statement in sent if statement.startswith(("BEGIN IMMEDIATE", "INSERT", "UPDATE"))]
+    assert not [statement for statement in sent if "FOR UPDATE" in statement]
+    assert studio.held(jonas, last) == path, "whoever has it finds it"
