@@ -94,6 +94,16 @@ def price_agreed(connection: Connection, entry: Entry) -> Price:
         return price_of(connection, session.get_one(Registration, entry.id))
 
 
+def holds_a_place(connection: Connection, of: Group, patient_id: int) -> bool:
+    """Whether a place is held for this patient, or offered to them, and waits to be taken up."""
+    found = select(Registration.id).where(
+        Registration.program_id == of.id,
+        Registration.patient_id == patient_id,
+        Registration.state.in_(sorted(ON_A_CLOCK)),
+    )
+    return connection.scalar(found) is not None
+
+
 def is_over(connection: Connection, of: Group) -> bool:
     """Whether registration has ended for everybody but the desk."""
     with Session(connection) as session:

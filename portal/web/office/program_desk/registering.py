@@ -207,6 +207,7 @@ def _page(
         sums=_sums(price, group.currency),
         total=money(price.total_cents, group.currency),
         is_over=is_over,
+        has_held=person is not None and at_the_desk.holds_a_place(reading(), group, person.id),
         left=group.capacity - group.taken if is_over else group.left,  # who waits is not called any more
         errors=errors or [],
         wrong=dict(errors or []),

@@ -208,6 +208,9 @@ def test_an_offered_place_is_taken_up_at_the_desk_and_costs_its_price(
     cancel(dana, program, first)
     offered = registrations(site)[2]
     assert offered.state == Place.OFFERED
+    take_up = "Take up the place that is held for them"
+    assert take_up in words(dana.get(path(program, f"/registrations/new?patient={site.cast.maya.id}")))
+    assert take_up not in words(dana.get(path(program, f"/registrations/new?patient={site.cast.theo.id}")))
     dana.send(path(program, f"/registrations/{offered.public_id}/confirm"), page=path(program, "/registrations/new"))
     offered = registrations(site)[2]
     assert offered.state == Place.CONFIRMED and offered.invoice_id is not None
