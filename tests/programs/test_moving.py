@@ -9,8 +9,10 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from portal.clock import now
 from portal.errors import Refusal
 from portal.invoices.tables import Invoice
+from portal.payments.outcomes import NeedsAction
 from portal.payments.tables import Case
 from portal.programs.desk import take_place
 from portal.programs.moving import Move, Moved, move
@@ -26,7 +28,7 @@ from portal.programs.refusals import (
 )
 from portal.programs.registering import Details
 from portal.programs.states import Place, Why
-from portal.programs.tables import Program, Registration
+from portal.programs.tables import Program, PromoCode, Registration
 from tests.makers import make_location, make_program
 from tests.payments.stage import Person
 from tests.programs.stage import ProgramStage
@@ -256,3 +258,31 @@ def test_an_invoice_is_named_after_its_registration_until_it_has_its_number(stag
     assert name.startswith("~") and name.endswith(registration.public_id) and len(name) == 24
     with Session(stage.database.reading) as session:
         assert session.scalar(select(Invoice.id).where(Invoice.number == name)) == registration.invoice_id
+
+
+def test_a_promo_code_moves_along_where_the_price_stays_and_is_free_again_where_not(stage: ProgramStage) -> None:
+    to = another(stage)
+    with stage.database.transaction() as session:
+        session.add(PromoCode(code="ONCE", percent=50, uses=1, created_at=now()))
+
+    def used() -> int:
+        with stage.database.transaction() as session:
+            return session.scalars(select(PromoCode.used)).one()
+
+    registration = stage.register(stage.maya, code="once")
+    stage.pay_for(stage.maya, registration)
+    there = moved(stage, registration, to, keeps_price=True)
+    assert used() == 1 and stage.invoice_of(there.public_id).balance_cents == 0
+    back = moved(stage, stage.registration(there.public_id), stage.program())
+    assert used() == 0 and stage.invoice_of(back.public_id).balance_cents == 105_00
+    stage.check_books()
+
+
+def test_a_payment_that_waits_for_its_payer_is_ended_before_the_price_changes(stage: ProgramStage) -> None:
+    to = another(stage, price_cents=150_00)
+    registration = at_the_desk(stage, stage.program(), stage.maya)
+    assert isinstance(stage.pay_for(stage.maya, registration, "authenticationRequired"), NeedsAction)
+    there = moved(stage, registration, to)
+    assert stage.invoice_of(there.public_id).balance_cents == 157_50
+    assert stage.sandbox.charges() == []
+    stage.check_books()
