@@ -1,7 +1,8 @@
 """What an attempt asks of the gateway: its intent's order, and the payer's customer there.
 
 Everything here is made from rows alone, so that a lost answer can be asked for again with the same parameters.
-Nothing about health goes along: the description is the invoice's number, the metadata are opaque ids.
+Nothing about health goes along: the description is the invoice's number, or the registration of a held place; the metadata
+are opaque ids.
 """
 
 from sqlalchemy import select
@@ -11,22 +12,22 @@ from sqlalchemy.orm import Session
 from portal.cards import GatewayCustomer
 from portal.clock import now
 from portal.gateway import Gateway, IntentOrder
+from portal.invoices.books import is_numbered
 from portal.invoices.tables import Invoice
 from portal.parts import Parts
 from portal.payments.tables import PaymentAttempt
+from portal.programs.naming import registration_in
 from portal.vault import Vault
 
 
 def order_of(parts: Parts, attempt: PaymentAttempt) -> IntentOrder:
     """The order that the attempt's `order` column stands for."""
     kept = attempt.order or {}
-    with parts.database.read() as connection:
-        number = connection.scalar(select(Invoice.number).where(Invoice.id == attempt.invoice_id))
     customer = customer_of(parts, attempt) if kept.get("customer") else None
     return IntentOrder(
         amount_cents=attempt.amount_cents,
         currency=attempt.currency,
-        description=f"Invoice {number}",
+        description=kept.get("description") or described(parts, attempt),
         metadata={
             "attempt": str(attempt.id),
             "invoice": str(attempt.invoice_id),
@@ -35,6 +36,15 @@ def order_of(parts: Parts, attempt: PaymentAttempt) -> IntentOrder:
         customer=customer,
         save_card=bool(kept.get("save_card")),
     )
+
+
+def described(parts: Parts, attempt: PaymentAttempt) -> str:
+    """What the gateway's own pages call the payment. A held place's invoice gets its number only when it is paid: the
+    attempt keeps these words in its order, so that asking again says the same.
+    """
+    with parts.database.read() as connection:
+        number = connection.scalar(select(Invoice.number).where(Invoice.id == attempt.invoice_id)) or ""
+    return f"Invoice {number}" if is_numbered(number) else f"Registration {registration_in(number)}"
 
 
 def _place(payer_id: int, gateway_id: int, mode: str) -> str:

@@ -30,7 +30,7 @@ from portal.money import format_money
 from portal.parts import Parts
 from portal.payments import words
 from portal.payments.begin import PayerRef, PayForm, asked_cents, begin, check_payable, gateway_is_active
-from portal.payments.orders import customer_of, make_customer, order_of
+from portal.payments.orders import customer_of, described, make_customer, order_of
 from portal.payments.outcomes import Checking, Declined, Outcome
 from portal.payments.settle import end, follow, outcome_of
 from portal.payments.states import State
@@ -183,7 +183,7 @@ def _with_intent(press: _Press, gateway: Gateway, attempt: PaymentAttempt, card:
 
 
 def _made(press: _Press, gateway: Gateway, attempt: PaymentAttempt, order: dict[str, Any]) -> PaymentAttempt:
-    _write_order(press, attempt.id, order)
+    _write_order(press, attempt.id, {**order, "description": described(press.parts, attempt)})
     attempt = load(press.parts, attempt.id)
     intent = gateway.create_intent(order_of(press.parts, attempt), f"{attempt.id}:create")
     if not keep_intent(press.parts, attempt.id, intent.id):
@@ -200,7 +200,7 @@ def _changed(
     # Until the gateway has answered, nobody knows whether the intent saves its card: the next try must say so anew.
     _write_order(press, attempt.id, {**(attempt.order or {}), "save_card": None})
     gateway.change_intent(attempt.intent_id, customer, saves)
-    _write_order(press, attempt.id, {"customer": has_customer, "save_card": saves})
+    _write_order(press, attempt.id, {**(attempt.order or {}), "customer": has_customer, "save_card": saves})
     return load(press.parts, attempt.id)
 
 

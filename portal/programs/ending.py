@@ -41,9 +41,10 @@ def _live_attempt(parts: Parts, public_id: str) -> UUID | None:
         return live.id if live else None
 
 
-def let_place_go(parts: Parts, public_id: str, by: int | None) -> None:
+def let_place_go(parts: Parts, public_id: str, by: int | None) -> bool:
     """Give up a held or offered place, or one's turn in line. What is being paid for it is cancelled first; if that
-    turns out to be paid, the place is confirmed and stays. Raises RegistrationNotFound or PlaceIsBeingPaid.
+    turns out to be paid, the place is confirmed and stays. False where nothing was given up. Raises
+    RegistrationNotFound or PlaceIsBeingPaid.
     """
     for _try in range(TRIES):
         if not end_attempt(parts, public_id):

@@ -19,6 +19,7 @@ from portal.programs.refusals import (
     ProgramsClosed,
     RegisterAtTheDesk,
     RegistrationNotFound,
+    TooLittleForACard,
 )
 from portal.programs.registering import Holder, check_places, hash_of, hold, locked_with_invoice
 from portal.programs.states import ENDED, ON_A_CLOCK, SIGN_UP_TAKES, Place
@@ -33,11 +34,13 @@ def check_programs_are_open(session: Session) -> None:
 
 
 def check_can_be_paid_online(parts: Parts, session: Session, location_id: int, total_cents: int) -> None:
-    """Whether what costs that much can be registered for in the portal now. Raises RegisterAtTheDesk."""
+    """Whether what costs that much can be registered for in the portal now. Raises RegisterAtTheDesk, or its
+    TooLittleForACard.
+    """
     if total_cents == 0:
         return
     if not is_chargeable(total_cents, session.get_one(Location, location_id).currency):
-        raise RegisterAtTheDesk(phone=read_settings(session).text("clinic_phone"))
+        raise TooLittleForACard(phone=read_settings(session).text("clinic_phone"))
     try:
         gateway_at(parts, session, location_id, PORTAL)
     except OnlinePaymentOff:

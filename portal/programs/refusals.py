@@ -97,6 +97,14 @@ class RegisterAtTheDesk(Refusal):
             self.message = self.without_phone
 
 
+class TooLittleForACard(RegisterAtTheDesk):
+    """Less than the gateway takes in one payment, such as what a promo code leaves to pay."""
+
+    title = _l("So small an amount can't be paid by card. You have not been charged.")
+    message = _l("Register at the front desk, or call {phone}.")
+    without_phone = _l("Please register at the front desk when you come in.")
+
+
 class PlaceGone(Refusal):
     """The time of a held place ran out, or it was let go: its invoice can't be paid any more (P7)."""
 

@@ -403,8 +403,9 @@ def _what(session: Session, program: Program) -> str:
 # --- let go ---------------------------------------------------------------------------------------------------------
 
 
-def let_go(parts: Parts, public_id: str, by: int | None) -> None:
-    """Give up a held or offered place, or one's turn in line, at once; the next in line is offered it.
+def let_go(parts: Parts, public_id: str, by: int | None) -> bool:
+    """Give up a held or offered place, or one's turn in line, at once; the next in line is offered it. False where it
+    is confirmed, or was given up before: then nothing changes.
 
     Nobody may be paying for it: an attempt under way is ended first, by whoever calls (`ending.py`). Raises
     RegistrationNotFound or PlaceIsBeingPaid.
@@ -414,7 +415,7 @@ def let_go(parts: Parts, public_id: str, by: int | None) -> None:
         if registration.invoice_id is not None and live_attempt(session, registration.invoice_id) is not None:
             raise PlaceIsBeingPaid
         why = Why.DECLINED if registration.state == Place.OFFERED else Why.LET_GO
-        give_up(session, registration, Place.RELEASED, why, by)
+        return give_up(session, registration, Place.RELEASED, why, by)
 
 
 # --- at the desk ----------------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def refused(refusal: Refusal) -> ResponseReturnValue:
             title=title,
             text=text,
             over=_over(refusal.status),
-            program=_program_asked_for(),
+            program=_program_asked_for(refusal.status),
         )
     if isinstance(refusal, TooManyTries):
         response.headers["Retry-After"] = str(refusal.wait_s)
@@ -68,11 +68,11 @@ def _over(status: int) -> str:
     return words.get(status, _("Nothing was done"))
 
 
-def _program_asked_for() -> str | None:
+def _program_asked_for(status: int) -> str | None:
     """Where somebody goes on who was refused a place, or a look at one: that program's page, or the list."""
     if request.blueprint not in ("programs", "registrations", "waitlist") or not settings().yes("module_programs"):
         return None
-    if request.endpoint in ("registrations.hold", "waitlist.join"):
+    if request.endpoint in ("registrations.hold", "waitlist.join") and status != 404:
         return url_for("programs.one", **(request.view_args or {}))
     return url_for("programs.browse")
 

@@ -103,6 +103,7 @@ def form(public_id: str) -> ResponseReturnValue:
 @patient_only
 def press(public_id: str) -> ResponseReturnValue:
     """Pay, once."""
+    check_programs()
     place = place_here(public_id)
     if place.invoice_id is None:
         return _back(place)

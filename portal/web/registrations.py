@@ -11,13 +11,13 @@ from flask_babel import gettext as _
 from sqlalchemy.orm import Session
 
 from portal.invoices.reading import large, local_day, weekday
-from portal.money import format_money
+from portal.money import format_money, is_chargeable
 from portal.parts import parts
 from portal.programs.ending import let_place_go
 from portal.programs.my_places import Meeting, MyPlace, place_for, price_of_place, questions_of, receipts_of
 from portal.programs.online import check_can_be_paid_online, check_online, discount_for, hold_online
 from portal.programs.pricing import Price
-from portal.programs.refusals import BadCode, PlaceGone, PriceChanged
+from portal.programs.refusals import BadCode, PlaceGone, PriceChanged, RegisteredAlready
 from portal.programs.registering import Details, Holder, claim, register
 from portal.programs.states import Place
 from portal.programs.waiting import place_in_line
@@ -152,6 +152,7 @@ def _form_page(
     status: int = 200,
 ) -> Response:
     price = price or price_of_place(reading(), place)
+    is_too_little = not price.is_free and not is_chargeable(price.total_cents, place.currency)
     return show(
         "registration",
         place,
@@ -161,7 +162,8 @@ def _form_page(
         people=people_of(payer(), place),
         price=_price_words(place, price),
         told=told,
-        can_go_on=price.is_free or place.gateway_mode in payment_modes(),
+        is_too_little=is_too_little,
+        can_go_on=price.is_free or (place.gateway_mode in payment_modes() and not is_too_little),
     )
 
 
@@ -228,6 +230,11 @@ def save(public_id: str) -> ResponseReturnValue:
     except BadCode as bad:
         typed.wrong["code"] = bad.heading
         return _form_page(place, typed, price_of_place(reading(), place, 0), status=422)
+    except RegisteredAlready as already:
+        if len(people_of(payer(), place)) > 1:
+            typed.wrong["patient"] = f"{already.heading}. {_('Choose somebody else, or let this place go.')}"
+            return _form_page(place, typed, _price_with(place, typed), status=422)
+        return _form_page(place, typed, _price_with(place, typed), (already.heading, already.text), 422)
     except PriceChanged as changed:
         return _form_page(place, typed, _price_with(place, typed), (changed.heading, changed.text), 422)
     except PlaceGone:
@@ -273,6 +280,9 @@ def let_go(public_id: str) -> ResponseReturnValue:
     someone = _patient_or_stranger()
     place_here(public_id)
     done_reading()
-    let_place_go(parts(), public_id, someone.id if someone is not None else None)
+    if not let_place_go(parts(), public_id, someone.id if someone is not None else None):
+        return redirect(
+            url_for(".one", public_id=public_id), 303
+        )  # it was paid, or is gone already; the page says so
     flash(_("Your place is free for somebody else now. You have not been charged."), "ok")
     return redirect(url_for("programs.browse"), 303)

@@ -88,7 +88,8 @@ def decline(public_id: str) -> ResponseReturnValue:
     done_reading()
     if not (place.is_waiting or place.is_offered):
         return redirect(url_for("registrations.one", public_id=public_id), 303)
-    let_place_go(parts(), public_id, who().id)
+    if not let_place_go(parts(), public_id, who().id):
+        return redirect(url_for("registrations.one", public_id=public_id), 303)
     if place.is_waiting:
         flash(_("You have left the waitlist.\nYou were not charged."), "ok")
     else:
