@@ -1,8 +1,8 @@
 """What an attempt asks of the gateway: its intent's order, and the payer's customer there.
 
 Everything here is made from rows alone, so that a lost answer can be asked for again with the same parameters.
-Nothing about health goes along: the description is the invoice's number, or the registration of a held place; the metadata
-are opaque ids.
+Nothing about health goes along: the description is the invoice's number, or the registration of a held place; the
+metadata are opaque ids.
 """
 
 from sqlalchemy import select
