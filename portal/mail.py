@@ -39,7 +39,7 @@ from portal.parts import Parts
 from portal.post import NotSent, Post, post_of
 from portal.programs.calendar import calendar_of_registration
 from portal.programs.refusals import RegistrationNotFound
-from portal.programs.seats import CONFIRMED
+from portal.programs.seats import CHANGED, CONFIRMED
 from portal.settings import Settings, read_settings
 
 ROUND_S = 30
@@ -193,7 +193,7 @@ class _Round:
 
 def _message(parts: Parts, settings: Settings, letter: Letter) -> EmailMessage:
     pdf = attached_receipt(parts, settings, letter.words) if letter.kind == "receipt" else None
-    calendar = _calendar(parts, letter.registration_id) if letter.kind == CONFIRMED else None
+    calendar = _calendar(parts, letter.registration_id) if letter.kind in (CONFIRMED, CHANGED) else None
     more = {"has_pdf": pdf is not None, "has_calendar": calendar is not None}
     letter = replace(letter, words={**letter.words, **more})
     message = written(letter, settings, parts.config.mail_url, parts.config.base_url)

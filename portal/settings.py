@@ -133,6 +133,7 @@ def _days(name: str, meaning: str, most: int, default: str) -> Key:
 
 PROGRAM_LETTERS: Mapping[str, str] = {
     "registration": "Place confirmed",
+    "program_changed": "Program changed",
     "registration_cancelled": "Place cancelled",
     "waitlisted": "On the waitlist",
     "place_offered": "A place is offered",

@@ -28,7 +28,7 @@ from portal.people import Patient
 from portal.programs.addressing import Reader, reader_of
 from portal.programs.cancelling import rule_for
 from portal.programs.pricing import priced, taxes_of
-from portal.programs.seats import CANCELLED, CONFIRMED, LAPSED, NO_PLACE, OFFERED, WAITLISTED
+from portal.programs.seats import CANCELLED, CHANGED, CONFIRMED, LAPSED, NO_PLACE, OFFERED, WAITLISTED
 from portal.programs.states import Place, Why
 from portal.programs.tables import Program, ProgramSession, Registration
 from portal.programs.waiting import place_in_line
@@ -141,6 +141,7 @@ _IS_SO: Mapping[str, Callable[[Any], bool]] = {
     CANCELLED: lambda row: row.state == Place.CANCELLED,
     NO_PLACE: lambda row: row.state in (Place.LAPSED, Place.RELEASED) and row.why == Why.FULL,
     WAITLISTED: lambda row: row.state == Place.WAITING,
+    CHANGED: lambda row: row.state == Place.CONFIRMED,
 }
 
 
@@ -169,6 +170,11 @@ def _confirmed(connection: Connection, _settings: Settings, row: Any) -> Words:
         "owed": _money(owed, row) if owed > 0 else "",
         "instead_of": _instead_of(connection, row),
     }
+
+
+def _changed(connection: Connection, _settings: Settings, row: Any) -> Words:
+    costs = (row.paid_cents or 0) > 0 or (row.balance_cents or 0) > 0
+    return {**_meetings(connection, row), **_rule(connection, row), "costs": costs}
 
 
 def _instead_of(connection: Connection, row: Any) -> str:
@@ -324,4 +330,5 @@ _OWN: Mapping[str, Callable[[Connection, Settings, Any], Words]] = {
     CANCELLED: _cancelled,
     NO_PLACE: _no_place,
     WAITLISTED: _waitlisted,
+    CHANGED: _changed,
 }

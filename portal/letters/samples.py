@@ -65,6 +65,13 @@ _ITS_OWN: Mapping[str, Mapping[str, Any]] = {
         "owed": "",
     },
     "no_place": {**_PLACE, "back": format_money(210_00, "CAD", full=True), "how": "card", "has_list": True},
+    "program_changed": {
+        **_PLACE,
+        "costs": True,
+        "full_until": "5 January 2027",
+        "late_percent": 50,
+        "has_calendar": True,
+    },
     "waitlisted": {**_PLACE, "place_in_line": 3, "hours": 24},
 }
 

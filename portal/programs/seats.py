@@ -7,7 +7,7 @@ free is offered to whoever waited longest, in the very transaction in which it d
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, Select, func, select
 from sqlalchemy.orm import Session
 
 from portal import audit
@@ -23,8 +23,9 @@ from portal.programs.states import COMES_FROM, ENDED, ON_A_CLOCK, Place, Why
 from portal.programs.tables import Program, ProgramSession, Registration
 from portal.settings import read_settings
 
-CONFIRMED, OFFERED, LAPSED, CANCELLED, NO_PLACE, WAITLISTED = (
+CONFIRMED, OFFERED, LAPSED, CANCELLED, NO_PLACE, WAITLISTED, CHANGED = (
     "registration", "place_offered", "place_lapsed", "registration_cancelled", "no_place", "waitlisted",
+    "program_changed",
 )  # fmt: skip
 """The kinds of mail about a registration (templates/email/<kind>)."""
 
@@ -154,18 +155,39 @@ def tell(session: Session, registration: Registration, kind: str) -> None:
     that trips over never stops the step, nor the money that made it.
     """
     session.flush()
+    _queue(session, registration, kind, registration.version)
+
+
+def tell_everybody(session: Session, program: Program, by: int | None) -> int:
+    """Queue a mail about this version of a locked program to each confirmed place; gives how many were queued. Where
+    nobody has an address, there is none.
+    """
+    confirmed = _confirmed_of(Registration, program.id).order_by(Registration.id)
+    told = [_queue(session, each, CHANGED, program.version, by) for each in session.scalars(confirmed).all()]
+    return sum(told)
+
+
+def confirmed_count(source: Session | Connection, program_id: int) -> int:
+    """How many confirmed places a program has."""
+    return source.scalar(_confirmed_of(func.count(), program_id)) or 0
+
+
+def _confirmed_of(what: Any, program_id: int) -> Select[Any]:
+    return select(what).where(Registration.program_id == program_id, Registration.state == Place.CONFIRMED)
+
+
+def _queue(session: Session, registration: Registration, kind: str, version: int, by: int | None = None) -> bool:
     with beside(session, kind):
         to = address_of(session, registration)
-        if to is None:
-            return
-        queue_unwritten(
+        return to is not None and queue_unwritten(
             session,
             kind,
-            f"{kind}:{registration.id}:{registration.version}",
+            f"{kind}:{registration.id}:{version}",
             to,
-            about=About(invoice_id=registration.invoice_id, patient_id=registration.patient_id),
+            about=About(registration.invoice_id, registration.patient_id, by),
             registration_id=registration.id,
         )
+    return False
 
 
 def note(session: Session, registration: Registration, what: str, by: int | None, why: str = "") -> None:

@@ -24,7 +24,7 @@ from portal.invoices.books import TaxRate
 from portal.money import format_money, is_chargeable, smallest_charge
 from portal.programs.pricing import priced
 from portal.programs.refusals import ProgramNotFound
-from portal.programs.seats import ends_registration, locked_program, offer_next
+from portal.programs.seats import confirmed_count, ends_registration, locked_program, offer_next, tell_everybody
 from portal.programs.sessions import Meeting, Wall, in_order, meeting_of, overlap, wall_of
 from portal.programs.tables import (
     CHOICE,
@@ -43,13 +43,13 @@ Wrong = dict[str, LazyString | str]
 
 @dataclass(frozen=True)
 class Kept:
-    """What became of a program: how many people have a place, what concerns them, and whether anybody can register
-    now or later."""
+    """What became of a program: how many confirmed places have new dates or another location, how many emails tell
+    them, how many places are offered, and whether anybody can register now or later."""
 
     public_id: str
     name: str
-    taken: int
-    meets_anew: bool = False
+    concerned: int = 0
+    told: int = 0
     offered: int = 0
     is_closed: bool = False
 
@@ -85,34 +85,37 @@ def set_up(database: Database, request_id: UUID, wanted: Wanted, by: int | None)
     return database.looking_again(lambda session: _set_up(session, request_id, wanted, by))
 
 
-def change(database: Database, public_id: str, version: int, wanted: Wanted, by: int | None) -> Kept:
-    """Change a program. `version` is the one that the form showed.
+def change(
+    database: Database, public_id: str, version: int, wanted: Wanted, by: int | None, *, tells: bool = False
+) -> Kept:
+    """Change a program. `version` is the one that the form showed; `tells`: who has a confirmed place gets an email
+    where the sessions or the location change.
 
     Raises ProgramNotFound, ProgramChanged or ProgramNotSaved.
     """
-    return database.looking_again(lambda session: _change(session, public_id, version, wanted, by))
+    return database.looking_again(lambda session: _change(session, public_id, version, wanted, by, tells))
 
 
 def _set_up(session: Session, request_id: UUID, wanted: Wanted, by: int | None) -> Kept:
     made = session.scalars(select(Program).where(Program.request_id == request_id)).first()
     if made is not None:
-        return Kept(made.public_id, made.name, made.taken)
+        return Kept(made.public_id, made.name)
     location = _check(session, wanted, None)
     program = Program(public_id=secrets.token_urlsafe(9), request_id=request_id, created_at=now(), created_by=by)
     _write(session, program, wanted, location)
     after = "; ".join(f"{what}: {value}" for what, value in in_words(session, program).items() if value)
     record(session, "program.added", f"program {program.name}", by=by, after=after)
-    return Kept(program.public_id, program.name, 0, is_closed=_is_closed(session, program))
+    return Kept(program.public_id, program.name, is_closed=_is_closed(session, program))
 
 
-def _change(session: Session, public_id: str, version: int, wanted: Wanted, by: int | None) -> Kept:
+def _change(session: Session, public_id: str, version: int, wanted: Wanted, by: int | None, tells: bool) -> Kept:
     found = session.scalar(select(Program.id).where(Program.public_id == public_id))
     if found is None:
         raise ProgramNotFound
     program = locked_program(session, found)
     if program.version != version:
         if program.version == version + 1 and wanted.says_the_same_as(wanted_of(session, program)):
-            return Kept(public_id, program.name, program.taken)  # pressed twice
+            return Kept(public_id, program.name)  # pressed twice
         raise ProgramChanged
     before = in_words(session, program)
     location = _check(session, wanted, program)
@@ -125,9 +128,16 @@ def _change(session: Session, public_id: str, version: int, wanted: Wanted, by: 
     if differing:
         program.version += 1
         session.flush()
+    concerned = confirmed_count(session, program.id) if {"Sessions", "Location"}.intersection(differing) else 0
+    told = _tell(session, program, by) if concerned and tells else 0
     offered = offer_next(session, program)
-    meets_anew = any(before[what] != after[what] for what in ("Sessions", "Location"))
-    return Kept(public_id, program.name, program.taken, meets_anew, offered, _is_closed(session, program))
+    return Kept(public_id, program.name, concerned, told, offered, _is_closed(session, program))
+
+
+def _tell(session: Session, program: Program, by: int | None) -> int:
+    told = tell_everybody(session, program, by)
+    record(session, "program.told", f"program {program.name}", by=by, after=f"emails: {told}")
+    return told
 
 
 def _is_closed(session: Session, program: Program) -> bool:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from portal.clinic import Location, Practitioner, Tax
 from portal.money import format_money
 from portal.programs.refusals import ProgramNotFound
+from portal.programs.seats import confirmed_count
 from portal.programs.sessions import Meeting, Wall, in_order, meeting_of, moved, wall_of
 from portal.programs.tables import Program, ProgramQuestion, ProgramSession, ProgramTax
 from portal.schedule.times import clock, week_of
@@ -76,6 +77,7 @@ class Standing:
     public_id: str
     version: int
     taken: int
+    confirmed: int
     zone: str
     currency: str
     wanted: Wanted
@@ -85,7 +87,7 @@ class Standing:
 
 
 def standing(source: Session | Connection, public_id: str) -> Standing:
-    """A program as it stands, in four statements. Raises ProgramNotFound."""
+    """A program as it stands, in five statements. Raises ProgramNotFound."""
     row = source.execute(
         select(*_programs, _locations.timezone, _locations.currency)
         .join(Location.__table__, _locations.id == _programs.location_id)
@@ -94,7 +96,8 @@ def standing(source: Session | Connection, public_id: str) -> Standing:
     if row is None:
         raise ProgramNotFound
     wanted = _wanted(source, row, row.timezone)
-    return Standing(row.public_id, row.version, row.taken, row.timezone, row.currency, wanted)
+    confirmed = confirmed_count(source, row.id)
+    return Standing(row.public_id, row.version, row.taken, confirmed, row.timezone, row.currency, wanted)
 
 
 def wanted_of(session: Session, program: Program) -> Wanted:

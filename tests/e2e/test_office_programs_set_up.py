@@ -3,14 +3,21 @@
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from email import message_from_bytes, policy
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from portal.clock import now
-from portal.programs.tables import Program, ProgramQuestion, ProgramSession, PromoCode
+from portal.mail import deliver_waiting_mail
+from portal.payments.tables import DESK
+from portal.people import Patient
+from portal.programs.states import Place
+from portal.programs.tables import Program, ProgramQuestion, ProgramSession, PromoCode, Registration
 from portal.schedule.times import day_of
 from tests.e2e.conftest import Person, Story
 from tests.makers import GST, make_program, make_tax
@@ -140,6 +147,43 @@ def _was_kept(story: Story) -> None:
     assert [(each.text, each.kind, each.choices) for each in asks] == [("Which mat size?", "choice", "Small\nLarge")]
     assert [each.text for each in asks_again] == ["Which mat size?"] and not second.visible
     assert day_of(meets_again[0].starts_at, "America/Vancouver") > days[-1]
+
+
+@pytest.mark.promise("E3")
+@pytest.mark.parametrize("width", [1280, 320])
+def test_new_dates_are_told_to_who_has_a_place(
+    story: Story, someone: Callable[..., Person], width: int, marc: Person
+) -> None:
+    story.change(_maya_has_a_place)
+    ((program, meets, _asks),) = kept(story)
+    looker = someone("marc@example.com", width=width, dark=width == 320)
+    looker.go(f"/office/programs/{program.public_id}/edit")
+    page = looker.page
+    tells = page.get_by_label("Tell the person who has a place")
+    expect(tells).to_be_checked()
+    page.get_by_label("Move all, so that the first is on").fill(next_tuesday())
+    presses(page, "Move all sessions")
+    expect(tells).to_be_checked()
+    assert_accessible(page)
+    presses(page, "Save")
+    looker.is_told("1 person is told")
+    assert deliver_waiting_mail(story.parts) == 1
+    (file,) = Path(story.parts.config.mail_url.removeprefix("file:")).iterdir()
+    mail = message_from_bytes(file.read_bytes(), policy=policy.default)
+    assert (mail["To"], mail["Subject"]) == ("maya@example.com", f"New dates or location: {program.name}")
+    assert [each.get_filename() for each in mail.iter_attachments()] == ["sessions.ics"]
+    ((_program, later, _asks),) = kept(story)
+    assert [each.id for each in later] == [each.id for each in meets] and later[0].starts_at != meets[0].starts_at
+
+
+def _maya_has_a_place(session: Session) -> None:
+    program, maya = make_program(session), session.scalars(select(Patient).where(Patient.given_name == "Maya")).one()
+    session.add(
+        Registration(
+            public_id="maya", program_id=program.id, patient_id=maya.id, channel=DESK, state=Place.CONFIRMED,
+            price_cents=0, created_at=now(),
+        )
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("width", [1280, 320])

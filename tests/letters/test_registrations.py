@@ -25,8 +25,11 @@ from portal.programs.ending import let_place_go
 from portal.programs.moving import Move, move
 from portal.programs.registering import Details, Holder, confirm_unpaid, hold, register
 from portal.programs.seats import give_up, tell
+from portal.programs.sessions import moved
+from portal.programs.setting_up import change
 from portal.programs.states import Place, Why
 from portal.programs.tables import Program, ProgramQuestion, ProgramSession, Registration, RegistrationAnswer
+from portal.programs.wanted import standing
 from portal.settings import PROGRAM_LETTERS
 from tests.makers import make_program
 from tests.programs.stage import ProgramStage, program_staged
@@ -156,6 +159,52 @@ def test_a_place_cancelled_before_its_mail_went_out_is_told_once(stage: ProgramS
     assert sent(stage, tmp_path).keys() == {"receipt", "refund", "registration_cancelled"}
     (row,) = rows(stage, "registration")
     assert state_of(row) is MailState.DROPPED and row.words_sealed is None
+
+
+# --- new dates ------------------------------------------------------------------------------------------------------
+
+
+def meets_later(stage: ProgramStage) -> None:
+    """Staff take the first session out, put the others a week later, and tell who has a place."""
+    with stage.database.read() as connection:
+        found = standing(connection, stage.program_public_id)
+    _first, *others = moved(found.wanted.meetings, 7)
+    wanted = replace(found.wanted, meetings=tuple(others))
+    change(stage.database, found.public_id, found.version, wanted, stage.cast.clerk.id, tells=True)
+
+
+def events_in(mail: EmailMessage) -> dict[str, str]:
+    """Each event's SEQUENCE, by its UID."""
+    (file,) = mail.iter_attachments()
+    calendar = file.get_payload(decode=True)
+    assert isinstance(calendar, bytes)
+    return dict(re.findall(r"UID:(.*?)\r\n.*?SEQUENCE:(\d+)", calendar.decode(), re.DOTALL))
+
+
+def test_new_dates_come_with_all_of_them_and_the_same_events_changed(stage: ProgramStage, tmp_path: Path) -> None:
+    place = stage.confirmed(stage.maya)
+    first = sent(stage, tmp_path)["registration"]
+    meets_later(stage)
+    mail = sent(stage, tmp_path)["program_changed"]
+    text = text_of(mail)
+    assert mail["Subject"] == "New dates or location: Back in motion"
+    assert "You still have your place; this is how it is now." in text
+    assert len(re.findall(r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) \d+ \w+ 20\d\d", text)) == 5
+    assert "One that is not in the list any more stays there: please delete it." in text
+    assert re.search(r"Until \d+ \w+ 20\d\d all of the price goes back\. After that, 50% of it goes back\.", text)
+    assert f"/registrations/{place.public_id}" in text
+    before, after = events_in(first), events_in(mail)
+    assert len(after) == 5 and after.keys() < before.keys()
+    assert set(before.values()) == {"0"} and set(after.values()) == {"1"}
+
+
+def test_new_dates_of_a_place_that_is_gone_by_then_are_not_sent(stage: ProgramStage, tmp_path: Path) -> None:
+    place = stage.confirmed(stage.maya)
+    meets_later(stage)
+    cancel(stage.parts, place.public_id, stage.maya.user_id)
+    assert "program_changed" not in sent(stage, tmp_path)
+    (row,) = rows(stage, "program_changed")
+    assert state_of(row) is MailState.DROPPED
 
 
 # --- the waitlist ---------------------------------------------------------------------------------------------------

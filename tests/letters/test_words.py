@@ -113,7 +113,7 @@ def mail_of(kind: str, name: str, **values: str) -> EmailMessage:
             **dict.fromkeys(["program", "until_short", "price", "paid", "owed", "kept", "back", "led_by"], name),
             "instead_of": name, "when": [name], "where": [name, name], "more": 2,
             "full_until": name, "late_percent": 50, "has_list": True,
-            "is_by_bank": False, "is_back": False, "how": "card", "place_in_line": 2, "hours": 24,
+            "is_by_bank": False, "is_back": False, "costs": True, "how": "card", "place_in_line": 2, "hours": 24,
             "registration_path": "/registrations/x", "program_path": "/programs/x",
         }  # fmt: skip
     if kind == "reminder":

@@ -37,6 +37,10 @@ WHEN = {
     "reminder": _l("Some days before the due date, and after it, as set here."),
     "void": _l("To the addresses set here, when an invoice is voided."),
     "registration": _l("When a place in a program is paid, or confirmed without a payment. The dates are attached."),
+    "program_changed": _l(
+        "When the sessions or the location of a program change, to each confirmed place, if whoever "
+        "changes them leaves that ticked. The dates are attached."
+    ),
     "registration_cancelled": _l("When a confirmed place is cancelled, by the person or by staff."),
     "waitlisted": _l("When somebody joins the waitlist of a program."),
     "place_offered": _l("When a place comes free, to whoever has waited longest."),

@@ -59,7 +59,7 @@ LABELS = {
 FIELDS = (
     "name", "description", "location", "practitioner", "price", "early_price", "early_until", "capacity", "waitlist",
     "waitlist_size", "opens", "closes", "visible", "refund_days", "late_share", "request", "version", "first_on",
-    "add_first", "add_from", "add_to", "add_room", "add_every", "add_times", "add_until",
+    "add_first", "add_from", "add_to", "add_room", "add_every", "add_times", "add_until", "tells",
 )  # fmt: skip
 Wrong = dict[str, str]
 

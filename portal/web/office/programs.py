@@ -94,7 +94,8 @@ def create() -> ResponseReturnValue:
 def edit(public_id: str) -> ResponseReturnValue:
     """A program as it stands, to be changed."""
     found = standing(reading(), public_id)
-    return _page(program_form.form_of(found.wanted, found.currency).having(version=str(found.version)), public_id)
+    form = program_form.form_of(found.wanted, found.currency)
+    return _page(form.having(version=str(found.version), tells="yes"), public_id)
 
 
 @bp.post("/<public_id>/edit")
@@ -149,7 +150,8 @@ def _save(form: Form, public_id: str | None) -> ResponseReturnValue:
         if public_id is None:
             kept = setting_up.set_up(database, typed.uuid(form["request"]) or uuid4(), wanted, by)
         else:
-            kept = setting_up.change(database, public_id, typed.number(form["version"]) or 0, wanted, by)
+            version, tells = typed.number(form["version"]) or 0, bool(form["tells"])
+            kept = setting_up.change(database, public_id, version, wanted, by, tells=tells)
     except setting_up.ProgramChanged:
         return _changed_meanwhile(form, wanted, public_id or "")
     _tell(kept, wanted)
@@ -174,9 +176,13 @@ def _tell(kept: setting_up.Kept, wanted: Wanted) -> None:
     if kept.offered:
         told = _("Those who waited longest get an email.")
         flash(ngettext("%(num)s place is offered", "%(num)s places are offered", kept.offered) + f"\n{told}", "ok")
-    if kept.meets_anew and kept.taken:
-        told = _("No email tells them of the new dates or place: please do.")
-        flash(ngettext("%(num)s person has a place", "%(num)s people have a place", kept.taken) + f"\n{told}", "warn")
+    if kept.told:
+        told = _("Each gets an email with the dates as they are now.")
+        flash(ngettext("%(num)s person is told", "%(num)s people are told", kept.told) + f"\n{told}", "ok")
+    untold = kept.concerned - kept.told
+    if untold:
+        told = _("They have a place. Please call them about the new dates or location.")
+        flash(ngettext("%(num)s person gets no email", "%(num)s people get no email", untold) + f"\n{told}", "warn")
 
 
 # --- the page -------------------------------------------------------------------------------------------------------
@@ -215,6 +221,7 @@ def _page(
         for each in looking.healers(reading())
         if each.active or str(each.id) == form["practitioner"]
     ]
+    found = standing(reading(), public_id) if public_id else None
     page = render_template(
         "office/programs/form.html",
         form=form,
@@ -232,7 +239,8 @@ def _page(
         weekdays=_weekdays(),
         total=_total(form, place.currency),
         meets=_meets(form),
-        taken=standing(reading(), public_id).taken if public_id else 0,
+        taken=found.taken if found else 0,
+        confirmed=found.confirmed if found else 0,
     )
     return page, 422 if wrong else 200
 

@@ -14,6 +14,7 @@ from portal.programs.states import Place
 from portal.programs.tables import Attendance, Program, ProgramQuestion, ProgramSession, ProgramTax, Registration
 from tests.makers import GST, count_of, make_location, make_program, make_tax
 from tests.web.conftest import Site, Visitor, words
+from tests.web.office.mails.conftest import mails
 from tests.web.office.programs.conftest import PROGRAMS, sent_as_it_stands
 
 Sent = dict[str, Any]
@@ -270,13 +271,37 @@ def test_a_larger_group_is_offered_to_who_waits(site: Site, marc: Visitor) -> No
     assert site.change(lambda session: session.get_one(Registration, waiting).state) == Place.OFFERED
 
 
-def test_whoever_has_a_place_is_to_be_told_of_new_dates(site: Site, marc: Visitor, program: Program) -> None:
+def test_whoever_has_a_place_is_told_of_new_dates(site: Site, marc: Visitor, program: Program) -> None:
     has_place(site, program)
-    sent = sent_as_it_stands(marc.get(edit_path(program)))
-    assert "One place is taken." in words(marc.get(edit_path(program)))
-    sent = sent_as_it_stands(press(marc, {**sent, "first_on": "2083-03-04"}, "move", path=edit_path(program)))
+    has_place(site, program, Place.WAITING)
+    page = marc.get(edit_path(program))
+    assert "One place is taken." in words(page) and "Tell the person who has a place" in words(page)
+    moved = {**sent_as_it_stands(page), "first_on": "2083-03-04"}
+    press(marc, sent_as_it_stands(press(marc, moved, "move", path=edit_path(program))), path=edit_path(program))
+    assert "1 person is told. Each gets an email with the dates as they are now." in words(marc.get(PROGRAMS))
+    (mail,) = mails(site, "program_changed")
+    assert (mail.recipient, mail.queued_by) == ("maya@example.com", site.cast.administrator.id)
+    emails = words(site.visitor("dana@example.com").get(f"/office/patients/{site.cast.maya.id}/emails"))
+    assert "Program changed Queued" in emails and "Marc" in emails
+
+
+def test_who_is_not_told_is_to_be_called(site: Site, marc: Visitor, program: Program) -> None:
+    has_place(site, program)
+    untold = {**sent_as_it_stands(marc.get(edit_path(program))), "first_on": "2083-03-04"}
+    del untold["tells"]
+    sent = sent_as_it_stands(press(marc, untold, "move", path=edit_path(program)))
+    assert "tells" not in sent, "what was unticked stays so while the form goes round"
     press(marc, sent, path=edit_path(program))
-    assert "1 person has a place. No email tells them" in words(marc.get(PROGRAMS))
+    assert "1 person gets no email. They have a place. Please call them" in words(marc.get(PROGRAMS))
+    assert not mails(site, "program_changed")
+
+
+def test_nobody_is_asked_whom_to_tell_where_nobody_has_a_place(site: Site, marc: Visitor, program: Program) -> None:
+    has_place(site, program, Place.WAITING)
+    pages = [
+        marc.get(path) for path in (edit_path(program), f"{PROGRAMS}/new", f"{PROGRAMS}/{program.public_id}/copy")
+    ]
+    assert not any('name="tells"' in page.text for page in pages)
 
 
 def test_a_program_of_the_past_is_kept_with_a_warning(site: Site, marc: Visitor) -> None:
