@@ -336,7 +336,7 @@ def with_sessions(form: Form) -> Form:
     until = typed.day(form["add_until"])
     if form["add_until"] and (until is None or (first and until < first)):
         entry.refuse("add_until", _l("Choose a day after the first one, or leave it empty."))
-    weekdays = frozenset(int(each) for each in form.weekdays if each in "0123456")
+    weekdays = frozenset(int(each) for each in form.weekdays if each in tuple("0123456"))
     room = entry.line("add_room", 80)
     entry.check()
     assert first is not None and starts is not None and ends is not None, "checked above"
