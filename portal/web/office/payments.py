@@ -11,7 +11,7 @@ from portal import audit
 from portal.cards import brand_name
 from portal.errors import Refusal
 from portal.gateway import GatewayError
-from portal.invoices.books import ReasonMissing, SentBefore, adjust
+from portal.invoices.books import ReasonMissing, SentBefore, adjust, is_numbered
 from portal.money import parse_amount
 from portal.parts import parts
 from portal.payments.kinds import KIND_NAMES
@@ -83,8 +83,9 @@ def _linked(problems: list[Problem], *, shown: bool) -> list[Problem]:
 
 
 def _invoice(number: str) -> Head:
-    """The invoice of the address; 404 where there is none."""
-    return head_of(reading(), number) or abort(404)
+    """The invoice of the address; 404 where there is none, or it has no number yet: a held place is not in the books,
+    and is let go, confirmed or paid from the page of its program."""
+    return (is_numbered(number) and head_of(reading(), number)) or abort(404)
 
 
 def _back(head: Head) -> ResponseReturnValue:

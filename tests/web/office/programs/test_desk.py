@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import openpyxl
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from portal.audit import AuditEntry
@@ -120,6 +120,23 @@ def test_the_name_of_a_held_place_leads_to_its_invoice_afterwards(
     assert "10001" in words(maya.get(f"/invoices/{name}"))
     assert jonas.get(f"/invoices/{name}").status_code == 404
     assert maya.get("/invoices/~" + "x" * 23, follow_redirects=True).status_code == 404
+
+
+@pytest.mark.parametrize("room", ["", "/payments", "/void", "/adjust"])
+def test_a_held_place_is_in_no_room_of_the_books(site: Site, dana: Visitor, program: Program, room: str) -> None:
+    """Its invoice has no number yet: nobody voids or credits it, or reads the name that it has meanwhile."""
+    to_pay = register(dana, program, site.cast.maya.id, "pay").location
+    there = to_pay.removesuffix("/receive")
+    assert dana.get(there + room).status_code == 404
+    if room:
+        token = dana.token(path(program, "/registrations/new"))
+        sent = {"csrf_token": token, "request_id": str(uuid4()), "reason": "Wrong person", "kind": "credit",
+                "paid_by": "visa", "gateway": "none", "amount": "-5.00", "reverses": "0"}  # fmt: skip
+        assert dana.post(there + room, data=sent).status_code == 404
+    [registration] = registrations(site)
+    assert registration.state == Place.HELD
+    pay_cash(dana, to_pay)
+    assert dana.get(there + room).status_code == 200
 
 
 def test_a_place_whose_time_ran_out_takes_no_payment(site: Site, dana: Visitor, program: Program) -> None:
@@ -382,6 +399,24 @@ def test_the_front_desk_can_not_choose_by_hand_made_forms(site: Site, dana: Visi
     [registration] = registrations(site)
     cancel(dana, program, registration, share="own", percent="0")
     assert registrations(site)[0].give_back_cents == 210_00
+
+
+def test_what_is_wrong_leads_to_what_the_page_shows(site: Site, dana: Visitor, program: Program) -> None:
+    """Nowhere to move to, a share of a place that was free, a place that another clerk cancelled meanwhile."""
+    free = site.change(lambda session: make_program(session, "Open evening", price_cents=0))
+    register(dana, free, site.cast.maya.id)
+    [registration] = registrations(site)
+    ines, page = site.visitor("ines@example.com"), path(free, f"/registrations/{registration.public_id}")
+    own = ines.send(f"{page}/cancel", {"share": "own", "percent": "all"})
+    assert own.status_code == 422 and 'href="#act"' in own.text
+    site.change(lambda session: session.execute(update(ProgramSession).values(
+        starts_at=now() - timedelta(days=2), ends_at=now() - timedelta(days=1))))  # fmt: skip
+    nowhere = ines.send(f"{page}/move", {"to": program.public_id})
+    assert nowhere.status_code in (303, 422)
+    again = ines.send(f"{page}/move", {"to": "nothing"})
+    assert again.status_code == 422 and 'href="#title"' in again.text
+    ines.send(f"{page}/cancel", {"share": "own", "percent": "100"})
+    assert "It was cancelled already" in words(ines.send(f"{page}/cancel", {"share": "own"}, follow_redirects=True))
 
 
 def test_a_rule_that_changed_meanwhile_is_shown_first(site: Site, dana: Visitor, program: Program) -> None:
