@@ -1,6 +1,6 @@
 """Who came to a session. Written down by whoever led it, or at the desk."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from zoneinfo import ZoneInfo
 
 from babel.dates import format_datetime
@@ -16,15 +16,18 @@ from portal.programs.states import Place
 from portal.programs.tables import Attendance, Program, ProgramSession, Registration
 
 
-def mark(database: Database, session_id: int, came: Mapping[str, bool], by: int) -> int:
-    """Write down who came, by registration; gives how many notes changed. What is not named stays as it was noted.
+def mark(
+    database: Database, session_id: int, came: Mapping[str, bool], by: int, *, if_not_noted: Collection[str] = ()
+) -> int:
+    """Write down who came, by registration; gives how many notes changed. What is not named stays as it was noted,
+    and so do those in `if_not_noted` of whom somebody has noted something meanwhile.
 
     Only those with a confirmed place are taken. Raises ProgramNotFound where there is no such session.
     """
-    return database.looking_again(lambda session: _mark(session, session_id, came, by))
+    return database.looking_again(lambda session: _mark(session, session_id, came, by, if_not_noted))
 
 
-def _mark(session: Session, session_id: int, came: Mapping[str, bool], by: int) -> int:
+def _mark(session: Session, session_id: int, came: Mapping[str, bool], by: int, if_not_noted: Collection[str]) -> int:
     meeting = session.get(ProgramSession, session_id, with_for_update=True)
     if meeting is None:
         raise ProgramNotFound
@@ -42,7 +45,7 @@ def _mark(session: Session, session_id: int, came: Mapping[str, bool], by: int) 
     changed = 0
     for registration in registrations:
         present, note = came[registration.public_id], known.get(registration.id)
-        if note is not None and note.present == present:
+        if note is not None and (note.present == present or registration.public_id in if_not_noted):
             continue
         changed += 1
         if note is None:

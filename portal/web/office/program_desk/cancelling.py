@@ -60,6 +60,8 @@ def _percent(group: Group) -> tuple[int | None, str]:
     if request.form.get("share") == OWN_SHARE and who().may(May.REFUND):
         own = typed.number(request.form.get("percent"), 100)
         return own, "" if own is not None else _("Give the share as a whole number from 0 to 100.")
+    if who().may(May.REFUND) and request.form.get("percent", "").strip():
+        return None, _("You typed a share, but chose the rule. Choose “Another share”, or leave the field empty.")
     if typed.number(request.form.get("shown")) != rule:
         return None, _("By the rule it is %(percent)s %% now. Look it over, then press again.", percent=rule)
     return rule, ""

@@ -17,6 +17,8 @@ from portal.web.access import staff_may, who
 from portal.web.office.program_desk.room import bp, group_or_404
 from portal.web.scope import done_reading, reading
 
+UNNOTED = "-"
+"""How the page says of somebody that nothing is noted of them."""
 KINDS = {"csv": "text/csv", "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"}
 
 
@@ -78,7 +80,8 @@ def attendance(public_id: str, session_id: int) -> ResponseReturnValue:
 @bp.post("/<public_id>/sessions/<int:session_id>")
 @staff_may(May.ROSTERS)
 def mark_attendance(public_id: str, session_id: int) -> ResponseReturnValue:
-    """Note who came. Only what differs from what the page showed is changed: two may go through the list at once."""
+    """Note who came. Only what differs from what the page showed is changed: two may go through the list at once.
+    Whom it showed without a note, and nobody ticked, is absent, unless somebody else has noted them meanwhile."""
     group = group_or_404(public_id)
     meeting = _meeting_or_404(group, session_id)
     came = set(request.form.getlist("came"))
@@ -89,6 +92,7 @@ def mark_attendance(public_id: str, session_id: int) -> ResponseReturnValue:
         if was != ("yes" if key in came else "no") and key.isascii() and key.isprintable() and len(key) <= 24
     }
     done_reading()
-    mark(parts().database, meeting.id, changes, who().id)
+    left_empty = [key for key, is_ticked in changes.items() if not is_ticked and shown[key] == UNNOTED]
+    mark(parts().database, meeting.id, changes, who().id, if_not_noted=left_empty)
     flash(_("It is noted who came on %(day)s.", day=meeting.day_words), "ok")
     return redirect(url_for("office_programs.one", public_id=public_id, _anchor="sessions"), 303)

@@ -323,6 +323,22 @@ def test_two_who_mark_at_once_do_not_undo_each_other(site: Site, dana: Visitor, 
     assert came == [True, True]
 
 
+def test_a_list_that_was_opened_before_anybody_noted_takes_no_tick_away(
+    site: Site, dana: Visitor, program: Program
+) -> None:
+    register(dana, program, somebody(site, "Ana"))
+    register(dana, program, site.cast.maya.id)
+    first, second = registrations(site)
+    page = path(program, f"/sessions/{sessions_of(site, program)[0]}")
+    early, liam = shown(dana, page), site.visitor("liam@example.com")
+    liam.post(page, data={**shown(liam, page), "came": [second.public_id]})
+    dana.post(page, data=early)
+    came = select(Attendance.registration_id).where(Attendance.present)
+    assert site.change(lambda session: list(session.scalars(came))) == [second.id]
+    dana.post(page, data={**early, "came": [first.public_id]})
+    assert site.change(lambda session: sorted(session.scalars(came))) == [first.id, second.id]
+
+
 def test_garbage_marks_nobody(site: Site, dana: Visitor, program: Program) -> None:
     register(dana, program, site.cast.maya.id)
     page = path(program, f"/sessions/{sessions_of(site, program)[0]}")
@@ -390,6 +406,9 @@ def test_only_who_may_refund_chooses_the_share(site: Site, dana: Visitor, progra
     assert "Another share" not in words(dana.get(path(program, f"/registrations/{registration.public_id}/cancel")))
     bad = cancel(ines, program, registration, share="own", percent="150")
     assert bad.status_code == 422 and "from 0 to 100" in words(bad) and 'value="150"' in bad.text
+    beside = cancel(ines, program, registration, share="rule", percent="50")
+    assert beside.status_code == 422 and "You typed a share, but chose the rule" in words(beside)
+    assert registrations(site)[0].state == Place.CONFIRMED
     cancel(ines, program, registration, **own)
     assert registrations(site)[0].give_back_cents == 105_00
 
