@@ -15,7 +15,7 @@ from portal.programs.cancelling import Rule, kept_and_back, rule_for
 from portal.programs.pricing import Price, price_now, price_of, priced, taxes_of
 from portal.programs.rosters import ENTRIES, Entry, Group, entry_of, until_words
 from portal.programs.seats import ends_registration, starts_at
-from portal.programs.states import ON_A_CLOCK
+from portal.programs.states import ON_A_CLOCK, Place
 from portal.programs.tables import Program, ProgramSession, Registration
 
 # --- one person's, and one place's ----------------------------------------------------------------------------------
@@ -57,12 +57,13 @@ def parts_of(connection: Connection, patient_id: int, most: int = 50) -> list[Pa
 
 
 class PlaceOf(NamedTuple):
-    """The place that an invoice is for; whether it is still only held, and until when."""
+    """The place that an invoice is for; whether it is still only held, and until when; or confirmed."""
 
     program: str
     program_public_id: str
     until: str
     is_kept: bool
+    is_confirmed: bool
 
 
 def place_of(connection: Connection, invoice_id: int) -> PlaceOf | None:
@@ -76,7 +77,8 @@ def place_of(connection: Connection, invoice_id: int) -> PlaceOf | None:
     if row is None:
         return None
     kept = row.state in ON_A_CLOCK and row.held_until is not None and row.held_until > now()
-    return PlaceOf(row.name, row.public_id, until_words(row.held_until, row.timezone) if kept else "", kept)
+    until = until_words(row.held_until, row.timezone) if kept else ""
+    return PlaceOf(row.name, row.public_id, until, kept, row.state == Place.CONFIRMED)
 
 
 # --- what it costs, and what goes back ------------------------------------------------------------------------------

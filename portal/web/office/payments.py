@@ -17,6 +17,7 @@ from portal.parts import parts
 from portal.payments.kinds import KIND_NAMES
 from portal.payments.tables import KINDS
 from portal.permissions import May
+from portal.programs.at_the_desk import place_of
 from portal.refunds import asking, words
 from portal.refunds.asking import RefundForm, refund
 from portal.refunds.by_hand import INSTEAD_OF_A_CARD, give_back, give_back_instead
@@ -246,6 +247,7 @@ def _void_view(
     html = render_template(
         "office/payments/void.html",
         head=head,
+        registered=place_of(reading(), head.id),
         typed=typed,
         problems=_linked(problems, shown=not head.is_void),
         wrong=dict(problems),
@@ -346,6 +348,7 @@ def _refund_view(
     html = render_template(
         "office/payments/refund.html",
         head=head,
+        registered=place_of(reading(), head.id),
         entry=entry,
         typed=typed,
         problems=_linked(problems, shown=entry.can_be_refunded),

@@ -17,6 +17,7 @@ from portal.audit import AuditEntry
 from portal.clock import now, shifted
 from portal.invariants import broken_invariants
 from portal.invoices.tables import Invoice
+from portal.payments.tables import Payment
 from portal.people import Patient
 from portal.programs.registering import Details, Holder, hold
 from portal.programs.registering import register as register_as
@@ -460,6 +461,20 @@ def test_a_held_place_and_a_turn_in_line_are_let_go(site: Site, dana: Visitor, p
     offered = registrations(site)[2]
     dana.send(path(program, f"/registrations/{offered.public_id}/cancel"))
     assert registrations(site)[2].state == Place.RELEASED
+
+
+def test_void_and_refund_say_what_becomes_of_the_place(site: Site, dana: Visitor, program: Program) -> None:
+    pay_cash(dana, register(dana, program, site.cast.maya.id, "pay").location)
+    [payment] = site.change(lambda session: list(session.scalars(select(Payment))))
+    ines, registrations_link = site.visitor("ines@example.com"), f'href="{path(program)}"'
+    refund = ines.get(f"/office/invoices/10001/payments/{payment.id}/refund")
+    assert "stays theirs as long as anything is paid or owed" in words(refund) and registrations_link in refund.text
+    page = ines.get("/office/invoices/10001/void")
+    assert "Voiding takes the place away as well" in words(page) and registrations_link in page.text
+    ines.send("/office/invoices/10001/void", {"reason": "Wrong person", f"back-{payment.id}": "cash"})
+    assert registrations(site)[0].state == Place.CANCELLED
+    assert "takes the place away" not in words(ines.get("/office/invoices/10001/void"))
+    assert broken_invariants(site.parts.database) == []
 
 
 # --- moving ---------------------------------------------------------------------------------------------------------
