@@ -12,16 +12,26 @@ from portal.parts import Parts
 from portal.payments.begin import gateway_at
 from portal.payments.tables import PORTAL
 from portal.payments.words import OnlinePaymentOff
+from portal.programs.ending import lapse
 from portal.programs.pricing import code_for, discount_of, price_now, priced, taxes_of
 from portal.programs.refusals import (
     BadCode,
     ProgramNotFound,
     ProgramsClosed,
     RegisterAtTheDesk,
+    RegisteredAlready,
     RegistrationNotFound,
     TooLittleForACard,
 )
-from portal.programs.registering import Holder, check_places, hash_of, hold, locked_with_invoice
+from portal.programs.registering import (
+    Details,
+    Holder,
+    check_places,
+    hash_of,
+    hold,
+    locked_with_invoice,
+    register,
+)
 from portal.programs.states import ENDED, ON_A_CLOCK, SIGN_UP_TAKES, Place
 from portal.programs.tables import Program, Registration
 from portal.settings import read_settings
@@ -62,14 +72,43 @@ def check_online(parts: Parts, program_public_id: str, request_id: UUID, holder:
 def hold_online(parts: Parts, program_public_id: str, request_id: UUID, holder: Holder) -> str:
     """Hold a place for somebody at a browser; gives the registration's public id.
 
-    The form of a place that is over by now holds a new one; while a payment of the old one is still open, they get
-    that. Raises ProgramsClosed, RegisterAtTheDesk, and what `registering.hold` raises.
+    The form of a place that is over by now holds a new one: the old one is taken back, and what was being paid for it
+    is cancelled first. Where that may still go through, they get the old one. Raises ProgramsClosed,
+    RegisterAtTheDesk, and what `registering.hold` raises.
     """
     check_online(parts, program_public_id, request_id, holder)
     public_id = hold(parts, program_public_id, request_id, holder)
     if _is_over(parts, public_id):  # the form of a place that they had before
+        lapse(parts, public_id)
         return hold(parts, program_public_id, uuid4(), holder)
     return public_id
+
+
+def register_online(parts: Parts, public_id: str, details: Details, by: int) -> Registration:
+    """Keep the details of a place, as `register`. An earlier place of the same person whose time is over, and that
+    was only not taken back yet, is in nobody's way. Raises what `register` raises.
+    """
+    try:
+        return register(parts, public_id, details, by)
+    except RegisteredAlready:
+        earlier = _earlier_and_over(parts, public_id, details.patient_id)
+        if earlier is None or not lapse(parts, earlier):
+            raise
+    return register(parts, public_id, details, by)
+
+
+def _earlier_and_over(parts: Parts, public_id: str, patient_id: int) -> str | None:
+    this = select(Registration.program_id).where(Registration.public_id == public_id).scalar_subquery()
+    with parts.database.read() as connection:
+        return connection.scalar(
+            select(Registration.public_id).where(
+                Registration.program_id == this,
+                Registration.patient_id == patient_id,
+                Registration.public_id != public_id,
+                Registration.state.in_(ON_A_CLOCK),
+                Registration.held_until <= now(),
+            )
+        )
 
 
 def keep_for_sign_up(parts: Parts, secret: str) -> str | None:

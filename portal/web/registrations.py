@@ -15,10 +15,10 @@ from portal.money import format_money, is_chargeable
 from portal.parts import parts
 from portal.programs.ending import let_place_go
 from portal.programs.my_places import Meeting, MyPlace, place_for, price_of_place, questions_of, receipts_of
-from portal.programs.online import check_can_be_paid_online, check_online, discount_for, hold_online
+from portal.programs.online import check_can_be_paid_online, check_online, discount_for, hold_online, register_online
 from portal.programs.pricing import Price
 from portal.programs.refusals import BadCode, PlaceGone, PriceChanged, RegisteredAlready
-from portal.programs.registering import Details, Holder, claim, register
+from portal.programs.registering import Details, Holder, claim
 from portal.programs.states import Place
 from portal.programs.waiting import place_in_line
 from portal.programs.words import dates_words, span_words
@@ -226,7 +226,7 @@ def save(public_id: str) -> ResponseReturnValue:
     try:
         if place.user_id is None and secret_here():
             claim(parts(), public_id, secret_here(), who().id)
-        kept = register(parts(), public_id, details, who().id)
+        kept = register_online(parts(), public_id, details, who().id)
     except BadCode as bad:
         typed.wrong["code"] = bad.heading
         return _form_page(place, typed, price_of_place(reading(), place, 0), status=422)

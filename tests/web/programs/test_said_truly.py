@@ -1,11 +1,13 @@
 """What the pages say is so, also where something changed between looking and pressing (P6, P7, O4)."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from portal.clock import shifted
 from portal.payments.tables import PaymentAttempt
 from portal.programs.states import Place
 from portal.programs.tables import Program
@@ -130,3 +132,26 @@ def test_who_asks_for_a_place_in_a_program_that_was_hidden_is_led_to_the_list(st
     assert answer.status_code == 404
     assert 'href="/programs">See all programs' in answer.text
     assert "Back to the program" not in answer.text
+
+
+def declined_and_over(studio: Studio, visitor: Visitor, **typed: str) -> str:
+    path = studio.held(visitor)
+    studio.save(visitor, path, **typed)
+    assert studio.pay(visitor, path, "visa_chargeDeclined")["outcome"] == "declined"
+    return path
+
+
+@pytest.mark.parametrize("email", ["jonas@example.com", "maya@example.com"])
+def test_a_declined_card_and_a_clock_that_ran_out_are_in_nobodys_way(studio: Studio, email: str) -> None:
+    """The worker has not taken the old place back yet, and its payment is open still."""
+    visitor = studio.site.visitor(email)
+    mine = {"patient": str(studio.site.cast.maya.id)} if email.startswith("maya") else {}
+    old = declined_and_over(studio, visitor, **mine)
+    with shifted(timedelta(minutes=25)):
+        visitor = studio.site.visitor(email)
+        new = studio.held(visitor)
+        assert new != old
+        assert studio.save(visitor, new, **mine).location == f"{new}/pay"
+        assert studio.registration(old).state == Place.LAPSED
+        assert studio.pay(visitor, new)["outcome"] == "paid"
+    assert studio.taken_cents == 210_00
