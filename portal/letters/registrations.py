@@ -17,7 +17,7 @@ from portal.clinic import Location, Practitioner
 from portal.clock import now
 from portal.errors import Refusal
 from portal.invoices.reading import full_day, local_day, weekday
-from portal.invoices.reading.words import long_day, with_credentials
+from portal.invoices.reading.words import with_credentials
 from portal.invoices.tables import Invoice
 from portal.letters.requests import NoAddress, Requested
 from portal.money import format_money
@@ -32,7 +32,7 @@ from portal.programs.seats import CANCELLED, CHANGED, CONFIRMED, LAPSED, NO_PLAC
 from portal.programs.states import Place, Why
 from portal.programs.tables import Program, ProgramSession, Registration
 from portal.programs.waiting import place_in_line
-from portal.schedule.times import clock, minute_of, span
+from portal.programs.words import clock_words, moment_in_full, span_words
 from portal.settings import Settings
 
 MOST_NAMED = 20
@@ -199,7 +199,7 @@ def _offered(connection: Connection, _settings: Settings, row: Any) -> Words:
     price = priced(row.price_cents, row.discount_cents, taxes_of(connection, row.program_id))
     return {
         **_meetings(connection, row),
-        "until": moment_in_words(row.held_until, row.timezone),
+        "until": moment_in_full(row.held_until, row.timezone),
         "until_short": _shortly(row.held_until, row.timezone),
         "price": "" if price.is_free else _money(price.total_cents, row),
     }
@@ -276,7 +276,7 @@ def _meetings(connection: Connection, row: Any) -> Words:
         .order_by(ProgramSession.starts_at, ProgramSession.id)
     ).all()
     days = [weekday(local_day(one.starts_at, row.timezone)) for one in sessions]
-    hours = [hours_in_words(one.starts_at, one.ends_at, row.timezone) for one in sessions]
+    hours = [span_words(one.starts_at, one.ends_at, row.timezone) for one in sessions]
     rooms = [one.room for one in sessions]
     # What is the same every time is said once.
     each = [days, *(words for words in (hours, rooms) if len(set(words)) > 1)]
@@ -305,22 +305,9 @@ def _rule(connection: Connection, row: Any) -> Words:
             "late_percent": row.late_share_percent}  # fmt: skip
 
 
-def moment_in_words(moment: datetime, zone: str) -> str:
-    """ "Tuesday 24 November 2026, 2:00 pm", by the clock of that zone."""
-    return f"{long_day(local_day(moment, zone))}, {clock(minute_of(moment, zone))}"
-
-
 def _shortly(moment: datetime, zone: str) -> str:
     """ "Tue 24 Nov, 2:00 pm" """
-    local = local_day(moment, zone)
-    return f"{weekday(local).rpartition(' ')[0]}, {clock(minute_of(moment, zone))}"
-
-
-def hours_in_words(starts_at: datetime, ends_at: datetime, zone: str) -> str:
-    """ "5:30 to 6:30 pm", by the clock of that zone; with the day where it ends on another one."""
-    first, last = local_day(starts_at, zone), local_day(ends_at, zone)
-    begins, ends = minute_of(starts_at, zone), minute_of(ends_at, zone)
-    return span(begins, ends) if first == last else f"{clock(begins)} to {weekday(last)}, {clock(ends)}"
+    return f"{weekday(local_day(moment, zone)).rpartition(' ')[0]}, {clock_words(moment, zone)}"
 
 
 _OWN: Mapping[str, Callable[[Connection, Settings, Any], Words]] = {

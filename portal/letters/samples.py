@@ -50,7 +50,7 @@ _ITS_OWN: Mapping[str, Mapping[str, Any]] = {
     },
     "place_offered": {
         **_PLACE,
-        "until": "Wednesday 18 November 2026, 2:00 pm",
+        "until": "Wednesday 18 November 2026 at 2:00 pm",
         "until_short": "Wed 18 Nov, 2:00 pm",
         "price": format_money(210_00, "CAD", full=True),
     },

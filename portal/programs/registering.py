@@ -12,7 +12,6 @@ from hashlib import sha256
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_datetime
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -55,6 +54,7 @@ from portal.programs.seats import (
 )
 from portal.programs.states import LIVE, ON_A_CLOCK, TAKES_PLACE, Place, Why
 from portal.programs.tables import Program, ProgramSession, Registration, RegistrationAnswer
+from portal.programs.words import moment_in_full
 from portal.settings import read_settings
 
 
@@ -200,9 +200,8 @@ def check_open(session: Session, program: Program, channel: str) -> None:
         raise ProgramNotFound
     moment = now()
     if program.opens_at is not None and moment < program.opens_at:
-        zone = ZoneInfo(session.get_one(Location, program.location_id).timezone)
-        opens = format_datetime(program.opens_at.astimezone(zone), "EEEE d MMMM y, HH:mm", locale="en")
-        raise NotOpenYet(name=program.name, opens=opens)
+        zone = session.get_one(Location, program.location_id).timezone
+        raise NotOpenYet(name=program.name, opens=moment_in_full(program.opens_at, zone))
     end = ends_registration(session, program)
     if end is None or moment >= end:
         raise RegistrationClosed(name=program.name)

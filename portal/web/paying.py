@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
-from zoneinfo import ZoneInfo
 
-from babel.dates import format_time
 from flask import Response, flash, jsonify, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
@@ -34,6 +32,7 @@ from portal.payments.pay import PayForm
 from portal.payments.reading import AttemptStatus, Payable
 from portal.payments.settle import settle as settle_attempt
 from portal.payments.states import State
+from portal.schedule.times import clock, minute_of
 from portal.web.asking import wants_json
 from portal.web.headers import allow_gateway_scripts
 from portal.web.scope import settings
@@ -342,8 +341,8 @@ def attempt_moment(attempt: AttemptStatus) -> str:
 
 
 def clock_time(moment: datetime, zone: str) -> str:
-    """The time of a moment where the clinic is: "10:42 a.m." """
-    return str(format_time(moment.astimezone(ZoneInfo(zone)).time(), "short", locale="en_CA"))
+    """The time of a moment where the clinic is: "10:42 am" """
+    return clock(minute_of(moment, zone))
 
 
 def attempt_reference(attempt: AttemptStatus) -> str:

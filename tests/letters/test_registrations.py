@@ -14,7 +14,6 @@ from sqlalchemy import select, update
 
 from portal.clinic import Location
 from portal.clock import now, shifted
-from portal.letters.registrations import hours_in_words, moment_in_words
 from portal.mail import deliver_waiting_mail
 from portal.outbox import MailState, OutboxMessage, state_of
 from portal.payments.settle import look_up
@@ -30,6 +29,7 @@ from portal.programs.setting_up import change
 from portal.programs.states import Place, Why
 from portal.programs.tables import Program, ProgramQuestion, ProgramSession, Registration, RegistrationAnswer
 from portal.programs.wanted import standing
+from portal.programs.words import moment_in_full, span_words
 from portal.settings import PROGRAM_LETTERS
 from tests.makers import make_program
 from tests.programs.stage import ProgramStage, program_staged
@@ -223,7 +223,7 @@ def test_who_waits_is_told_their_turn_then_offered_the_place_with_its_end(
     assert until is not None and offer["To"] == "nadia@example.com"
     zone = stage.cast.location.timezone
     text = text_of(offer)
-    assert f"We keep it until {moment_in_words(until, zone)}." in text
+    assert f"We keep it until {moment_in_full(until, zone)}." in text
     assert "It costs CA$210.00. Nothing is charged until you pay." in text
     assert f"/registrations/{nadia}" in text and f"/registrations/{jonas}" not in text
 
@@ -395,7 +395,7 @@ def test_every_kind_has_its_words(stage: ProgramStage) -> None:
     ids=["winter", "summer", "noon", "midnight", "the night the clock jumps"],
 )
 def test_a_session_is_said_by_the_clock_of_its_place(starts: datetime, said: str) -> None:
-    assert hours_in_words(starts, starts + timedelta(hours=1), "America/Vancouver") == said
+    assert span_words(starts, starts + timedelta(hours=1), "America/Vancouver") == said
 
 
 def test_what_differs_from_session_to_session_is_said_with_each(stage: ProgramStage, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """A place is held, paid, and confirmed; nobody is charged without one (P6, P7)."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -8,7 +8,7 @@ from portal.clock import shifted
 from portal.payments.outcomes import Paid
 from portal.programs.cancelling import cancel
 from portal.programs.ending import let_place_go
-from portal.programs.refusals import PlaceGone, ProgramFull, RegisteredAlready
+from portal.programs.refusals import NotOpenYet, PlaceGone, ProgramFull, RegisteredAlready
 from portal.programs.states import Place, Why
 from tests.programs.stage import ProgramStage, program_staged
 
@@ -46,6 +46,13 @@ def test_whoever_has_a_place_gets_no_second_one(stage: ProgramStage) -> None:
     with pytest.raises(RegisteredAlready):
         stage.hold(stage.maya)
     assert stage.program().taken == 1
+
+
+def test_who_comes_too_early_reads_when_registration_opens_by_the_clock_there(database_url: str) -> None:
+    opens = datetime(2083, 1, 5, 1, 30, tzinfo=UTC)
+    with program_staged(database_url, opens_at=opens) as stage, pytest.raises(NotOpenYet) as refused:
+        stage.hold(stage.maya)
+    assert "It opens on Monday 4 January 2083 at 5:30 pm." in refused.value.text
 
 
 def test_a_place_that_nobody_paid_lapses_and_its_invoice_takes_no_money(stage: ProgramStage) -> None:
