@@ -13,10 +13,11 @@ from portal.invoices.reading.words import full_day, weekday
 from portal.payments.tables import Payment
 from portal.programs.cancelling import Rule, kept_and_back, rule_for
 from portal.programs.pricing import Price, price_now, price_of, priced, taxes_of
-from portal.programs.rosters import ENTRIES, Entry, Group, entry_of, until_words
+from portal.programs.rosters import ENTRIES, Entry, Group, entry_of
 from portal.programs.seats import ends_registration, starts_at
 from portal.programs.states import ON_A_CLOCK, Place
 from portal.programs.tables import Program, ProgramSession, Registration
+from portal.programs.words import until_words
 
 # --- one person's, and one place's ----------------------------------------------------------------------------------
 
@@ -77,7 +78,7 @@ def place_of(connection: Connection, invoice_id: int) -> PlaceOf | None:
     if row is None:
         return None
     kept = row.state in ON_A_CLOCK and row.held_until is not None and row.held_until > now()
-    until = until_words(row.held_until, row.timezone) if kept else ""
+    until = until_words(row.held_until, row.timezone, now()) if kept else ""
     return PlaceOf(row.name, row.public_id, until, kept, row.state == Place.CONFIRMED)
 
 

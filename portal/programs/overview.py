@@ -2,19 +2,16 @@
 
 from datetime import datetime
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
 
 from flask_babel import gettext as _
-from flask_babel import ngettext
 from sqlalchemy import ColumnElement, Connection, func, or_, select
 
 from portal.clinic import Location, Practitioner
 from portal.clock import now
-from portal.invoices.reading.words import Tag, money, plain_day, weekday, with_credentials
+from portal.invoices.reading.words import Tag, local_day, money, plain_day, with_credentials
 from portal.programs.pricing import price_on
-from portal.programs.sessions import wall_of
 from portal.programs.tables import Program, ProgramSession
-from portal.schedule.times import clock
+from portal.programs.words import meets_words
 
 MOST = 200
 """So many programs at once; of those that are over, the latest."""
@@ -95,8 +92,7 @@ def _comes(moment: datetime) -> ColumnElement[bool]:
 
 
 def _listed(row: Any, moment: datetime) -> Listed:
-    today = moment.astimezone(ZoneInfo(row.timezone)).date()
-    price = price_on(row, today)
+    price = price_on(row, local_day(moment, row.timezone))
     return Listed(
         row.public_id,
         row.name,
@@ -111,17 +107,6 @@ def _listed(row: Any, moment: datetime) -> Listed:
     )
 
 
-def meets_words(count: int, first: datetime | None, zone: str) -> str:
-    """ "6 sessions from Tue 12 Jan 2027, 5:30 pm" """
-    if first is None:
-        return str(_("No session yet"))
-    begins = wall_of(first, zone)
-    when = str(_("%(day)s, %(time)s", day=weekday(begins.day), time=clock(begins.minute)))
-    if count == 1:
-        return when
-    return str(ngettext("%(num)s session from %(when)s", "%(num)s sessions from %(when)s", count, when=when))
-
-
 def standing_tag(row: Any, moment: datetime) -> Tag:
     """Where a program stands for whoever would register: the first of these that holds."""
     if row.last is not None and row.last < moment:
@@ -132,7 +117,7 @@ def standing_tag(row: Any, moment: datetime) -> Tag:
     if ends is None or ends <= moment:
         return Tag("void", _("Registration closed"))
     if row.opens_at is not None and row.opens_at > moment:
-        return Tag("new", _("Opens %(day)s", day=plain_day(wall_of(row.opens_at, row.timezone).day)))
+        return Tag("new", _("Opens %(day)s", day=plain_day(local_day(row.opens_at, row.timezone))))
     if row.taken >= row.capacity:
         return Tag("part", _("Full"))
     return Tag("paid", _("Open"))

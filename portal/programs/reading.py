@@ -27,7 +27,7 @@ from portal.programs.my_places import Viewer, is_theirs
 from portal.programs.pricing import Price, price_on, priced
 from portal.programs.states import LIVE, ON_A_CLOCK, Place
 from portal.programs.tables import Program, ProgramSession, ProgramTax, Registration
-from portal.programs.words import clock_words, dates_words, moment_in_full, moment_words, span_words
+from portal.programs.words import dates_words, moment_in_full, moment_words, span_words, until_words
 
 PAGE = 25
 """So many programs on one page: with them, the first view weighs what every page's may."""
@@ -243,15 +243,9 @@ def _own(connection: Connection, viewer: Viewer, zones: dict[int, str]) -> dict[
             continue
         is_someone_elses = viewer.payer is not None and row.patient_id not in (None, viewer.payer.id)
         name = f"{row.given_name} {row.family_name}".strip() if is_someone_elses else ""
-        until = _until(row.held_until, zones[row.program_id], moment) if row.held_until else ""
+        until = until_words(row.held_until, zones[row.program_id], moment) if row.held_until else ""
         found.setdefault(row.program_id, []).append(Own(row.public_id, row.program_id, row.state, name, until))
     return found
-
-
-def _until(held_until: datetime, zone: str, moment: datetime) -> str:
-    if local_day(held_until, zone) == local_day(moment, zone):
-        return clock_words(held_until, zone)
-    return moment_words(held_until, zone)
 
 
 _FIRST_OF_OWN = (Place.OFFERED, Place.HELD, Place.CONFIRMED, Place.WAITING)

@@ -24,7 +24,7 @@ from portal.programs.tables import (
     Registration,
     RegistrationAnswer,
 )
-from portal.schedule.times import clock, minute_of, span
+from portal.programs.words import span_words, until_words
 
 # --- the program ----------------------------------------------------------------------------------------------------
 
@@ -141,7 +141,7 @@ class Meeting:
     @property
     def span(self) -> str:
         """ "5:30 to 6:30 pm" """
-        return span(minute_of(self.starts_at, self.zone), minute_of(self.ends_at, self.zone))
+        return span_words(self.starts_at, self.ends_at, self.zone)
 
     @property
     def has_begun(self) -> bool:
@@ -233,7 +233,7 @@ class Entry:
     @property
     def until(self) -> str:
         """ "9:52 am", or with its day where that is not today."""
-        return until_words(self.held_until, self.zone) if self.held_until else ""
+        return until_words(self.held_until, self.zone, now()) if self.held_until else ""
 
     @property
     def tag(self) -> Tag:
@@ -267,13 +267,6 @@ class Entry:
         if self.paid_cents == 0:
             return str(_("Nothing paid"))
         return str(_("%(amount)s paid", amount=money(self.paid_cents, self.currency)))
-
-
-def until_words(moment: datetime, zone: str) -> str:
-    """Until when a place is kept: the time, with the day where that is another one than today's."""
-    day = local_day(moment, zone)
-    time = clock(minute_of(moment, zone))
-    return time if day == local_day(now(), zone) else f"{weekday(day)}, {time}"
 
 
 _TO_GIVE_BACK = (

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from babel.dates import format_date
 from flask_babel import gettext as _
+from flask_babel import ngettext
 
 from portal.invoices.reading.words import LANGUAGE, full_day, local_day, plain_day, weekday
 from portal.schedule.times import clock, minute_of, span
@@ -27,9 +28,25 @@ def dates_words(starts: Sequence[datetime], zone: str) -> str:
     return f"{words}{at}"
 
 
+def meets_words(count: int, first: datetime | None, zone: str) -> str:
+    """ "6 sessions from Tue 12 Jan 2027, 5:30 pm", in the list for staff."""
+    if first is None:
+        return str(_("No session yet"))
+    when = moment_words(first, zone)
+    if count == 1:
+        return when
+    return str(ngettext("%(num)s session from %(when)s", "%(num)s sessions from %(when)s", count, when=when))
+
+
 def moment_words(moment: datetime, zone: str) -> str:
     """ "Tue 12 Jan 2027, 5:30 pm" """
     return f"{weekday(local_day(moment, zone))}, {clock_words(moment, zone)}"
+
+
+def until_words(until: datetime, zone: str, moment: datetime) -> str:
+    """Until when, as it is said at that moment: "9:52 am"; on another day "Tue 12 Jan 2027, 9:52 am"."""
+    same_day = local_day(until, zone) == local_day(moment, zone)
+    return clock_words(until, zone) if same_day else moment_words(until, zone)
 
 
 def moment_in_full(moment: datetime, zone: str) -> str:

@@ -16,10 +16,10 @@ from portal.programs.cancelling import Rule, kept_and_back, rule_for
 from portal.programs.cancelling import cancel as cancel_registration
 from portal.programs.my_places import MyPlace, PlaceReceipt, places_of, receipts_of
 from portal.programs.refusals import NotConfirmed, RegistrationNotFound
-from portal.programs.words import dates_words
+from portal.programs.words import dates_words, until_words
 from portal.web.access import patient_only, payer, who
 from portal.web.place_endings import how_it_goes_back
-from portal.web.places import check_programs, place_here, until_words, viewer
+from portal.web.places import check_programs, place_here, viewer
 from portal.web.programs import calendar_answer
 from portal.web.registrations import bp, show
 from portal.web.scope import done_reading, reading
@@ -78,7 +78,7 @@ def _row(each: MyPlace, receipts: list[PlaceReceipt]) -> Row:
     elif receipts:
         act = _("Receipt")
         act_href = url_for("invoices.receipt", number=each.number, receipt=receipts[-1].number)
-    until = until_words(each.held_until, each.zone) if each.held_until else ""
+    until = until_words(each.held_until, each.zone, now()) if each.held_until else ""
     return Row(each.public_id, href, each.name, about, _price(each), look, state, until, act, act_href, each.is_kept)
 
 
@@ -103,7 +103,7 @@ def _state(each: MyPlace) -> tuple[str, str]:
     if each.is_checked:
         return "new", _("Checking a payment")
     if each.held_until is not None:
-        return "due", _("Held until %(moment)s", moment=until_words(each.held_until, each.zone))
+        return "due", _("Held until %(moment)s", moment=until_words(each.held_until, each.zone, now()))
     if (each.balance_cents or 0) > 0:
         return "part", _("Confirmed, to pay")
     return "paid", _("Confirmed")

@@ -2,7 +2,7 @@
 
 import secrets
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from flask import current_app, request
 from flask_babel import ngettext
@@ -11,11 +11,10 @@ from sqlalchemy import Connection
 from werkzeug.wrappers import Response
 
 from portal.clock import now
-from portal.invoices.reading import local_day
 from portal.parts import parts
 from portal.programs.my_places import MyPlace, Viewer, place_for, place_held_by
 from portal.programs.refusals import ProgramsClosed, RegistrationNotFound
-from portal.programs.words import clock_words, moment_words
+from portal.programs.words import until_words
 from portal.web.access import PortalClosed
 from portal.web.scope import person, reading, settings
 
@@ -125,14 +124,8 @@ def clock_of(place: MyPlace) -> Clock | None:
         return None
     left_s = max(round((place.held_until - now()).total_seconds()), 0)
     whole_s = max(settings().number("program_hold_minutes") * 60, left_s)
-    return Clock(until_words(place.held_until, place.zone), place.held_until.isoformat(), left_s, whole_s,
+    return Clock(until_words(place.held_until, place.zone, now()), place.held_until.isoformat(), left_s, whole_s,
                  left_words(left_s))  # fmt: skip
-
-
-def until_words(moment: datetime, zone: str) -> str:
-    """Until when: "9:52 am"; on another day "Tue 12 Jan 2027, 9:52 am"."""
-    same_day = local_day(moment, zone) == local_day(now(), zone)
-    return clock_words(moment, zone) if same_day else moment_words(moment, zone)
 
 
 def left_words(left_s: int) -> str:
