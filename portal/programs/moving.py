@@ -34,6 +34,7 @@ from portal.programs.refusals import (
     ProgramNotFound,
     RegisteredAlready,
     RegistrationNotFound,
+    WaitsAlready,
 )
 from portal.programs.registering import check_free, make_invoice
 from portal.programs.seats import CONFIRMED, give_up, locked_program, locked_registration, note, tell
@@ -72,8 +73,8 @@ def _new_price(session: Session, to: Program) -> Price:
 def move(parts: Parts, public_id: str, wish: Move, by: int) -> Moved:
     """Move a confirmed registration. Pressed again, it gives what was made before.
 
-    Raises RegistrationNotFound, ProgramNotFound, NotConfirmed, ProgramFull, RegisteredAlready, CannotMove,
-    PlaceIsBeingPaid or PriceChanged.
+    Raises RegistrationNotFound, ProgramNotFound, NotConfirmed, ProgramFull, RegisteredAlready, WaitsAlready,
+    CannotMove, PlaceIsBeingPaid or PriceChanged.
     """
     for _try in range(TRIES):
         if not end_attempt(parts, public_id):
@@ -142,9 +143,11 @@ def _live_in(session: Session, registration: Registration, to: Program) -> Regis
 
 
 def _check(session: Session, registration: Registration, to: Program) -> None:
-    if _live_in(session, registration, to) is not None:
+    there = _live_in(session, registration, to)
+    if there is not None:
         person = session.get_one(Patient, registration.patient_id)
-        raise RegisteredAlready(person=person.name, name=to.name)
+        refusal = WaitsAlready if there.state == Place.WAITING else RegisteredAlready
+        raise refusal(person=person.name, name=to.name)
     locations = [session.get_one(Program, number).location_id for number in (registration.program_id, to.id)]
     if len({session.get_one(Location, number).currency for number in locations}) > 1:
         raise CannotMove(name=to.name)

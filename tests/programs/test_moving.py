@@ -14,7 +14,7 @@ from portal.errors import Refusal
 from portal.invoices.tables import Invoice
 from portal.payments.outcomes import NeedsAction
 from portal.payments.tables import Case
-from portal.programs.desk import take_place
+from portal.programs.desk import put_in_line, take_place
 from portal.programs.moving import Move, Moved, move
 from portal.programs.pricing import price_of
 from portal.programs.refusals import (
@@ -25,6 +25,7 @@ from portal.programs.refusals import (
     ProgramNotFound,
     RegisteredAlready,
     RegistrationNotFound,
+    WaitsAlready,
 )
 from portal.programs.registering import Details
 from portal.programs.states import Place, Why
@@ -178,6 +179,12 @@ def _twice(stage: ProgramStage, to: Program) -> None:
     at_the_desk(stage, to, stage.maya)
 
 
+def _waits(stage: ProgramStage, to: Program) -> None:
+    _full(stage, to)
+    assert stage.maya.payer_id is not None
+    put_in_line(stage.parts, to.public_id, uuid4(), stage.maya.payer_id, stage.cast.clerk.id)
+
+
 def _in_other_money(stage: ProgramStage, to: Program) -> None:
     with stage.database.transaction() as session:
         elsewhere = make_location(session, "Seattle", currency="USD", prefix="S")
@@ -185,7 +192,8 @@ def _in_other_money(stage: ProgramStage, to: Program) -> None:
 
 
 @pytest.mark.parametrize(
-    ("meanwhile", "refusal"), [(_full, ProgramFull), (_twice, RegisteredAlready), (_in_other_money, CannotMove)]
+    ("meanwhile", "refusal"),
+    [(_full, ProgramFull), (_twice, RegisteredAlready), (_waits, WaitsAlready), (_in_other_money, CannotMove)],
 )
 def test_who_can_not_move_stays(
     stage: ProgramStage, meanwhile: Callable[[ProgramStage, Program], None], refusal: type[Refusal]
