@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from flask_babel.speaklater import LazyString
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.orm import Session
 
 from portal.audit import record
@@ -20,7 +20,7 @@ from portal.db import Database
 from portal.errors import Refusal
 from portal.invoices.reading.words import Tag
 from portal.money import format_money
-from portal.programs.tables import Program, PromoCode
+from portal.programs.tables import Program, ProgramSession, PromoCode
 
 SHORTEST, LONGEST = 3, 30
 _FORM = re.compile(r"[A-Z0-9]+(?:-[A-Z0-9]+)*", re.ASCII)
@@ -243,12 +243,21 @@ def _tag(row: Any, moment: datetime) -> Tag:
 
 
 class Choice(NamedTuple):
-    """A program that a code can be for."""
+    """A program that a code can be for, and when it begins: a copy has the name of the program it was made from."""
 
     id: int
     name: str
     zone: str
     currency: str
+    begins: datetime | None
+
+
+_BEGINS = (
+    select(func.min(ProgramSession.starts_at))
+    .where(ProgramSession.program_id == Program.id)
+    .correlate(Program)
+    .scalar_subquery()
+)
 
 
 def program_choices(connection: Connection) -> list[Choice]:
@@ -256,7 +265,7 @@ def program_choices(connection: Connection) -> list[Choice]:
     return [
         Choice(*row)
         for row in connection.execute(
-            select(Program.id, Program.name, Location.timezone, Location.currency)
+            select(Program.id, Program.name, Location.timezone, Location.currency, _BEGINS)
             .join(Location, Location.id == Program.location_id)
             .order_by(Program.id.desc())
             .limit(200)

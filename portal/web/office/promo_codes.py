@@ -8,7 +8,8 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 
-from portal.invoices.reading.words import plain_day
+from portal.invoices.reading import local_day
+from portal.invoices.reading.words import plain_day, weekday
 from portal.money import parse_amount
 from portal.parts import parts
 from portal.permissions import May
@@ -196,6 +197,14 @@ def _days(wanted: CodeWanted, zone: str) -> tuple[date | None, date | None]:
     return wanted.starts_at and day_of(wanted.starts_at, zone), last and day_of(last, zone)
 
 
+def _called(program: Choice) -> str:
+    """ "Back in motion, from Tue 22 Dec 2026" """
+    if program.begins is None:
+        return program.name
+    day = weekday(local_day(program.begins, program.zone))
+    return _("%(program)s, from %(day)s", program=program.name, day=day)
+
+
 def _zone(of_program: str | None) -> str:
     return of_program or clinic_zone(reading()).key
 
@@ -211,7 +220,7 @@ def _validity(shown: CodeShown, zone: str) -> str:
 
 def _page(form: Form, own: CodeShown | None = None, wrong: dict[str, str] | None = None) -> ResponseReturnValue:
     currencies = price_currencies(reading())
-    programs = [(str(each.id), each.name) for each in codes.program_choices(reading())]
+    programs = [(str(each.id), _called(each)) for each in codes.program_choices(reading())]
     page = render_template(
         "office/programs/code_form.html",
         form=form,
