@@ -13,7 +13,7 @@ from portal.invoices.books import is_numbered
 from portal.invoices.reading import local_day, plain_day
 from portal.invoices.reading.words import Tag, money, weekday, with_credentials
 from portal.invoices.tables import Invoice
-from portal.payments.tables import Case
+from portal.payments.tables import Case, Payment
 from portal.people import Patient, User
 from portal.programs.states import LIVE, ON_A_CLOCK, Place
 from portal.programs.tables import (
@@ -206,6 +206,7 @@ class Entry:
     balance_cents: int
     is_void: bool
     give_back_cents: int
+    went_back: bool
     answers: tuple[tuple[str, str], ...] = ()
     turn: int = 0
 
@@ -265,7 +266,7 @@ class Entry:
         if self.balance_cents > 0:
             return str(_("%(amount)s to pay", amount=money(self.balance_cents, self.currency)))
         if self.paid_cents == 0:
-            return str(_("Nothing paid"))
+            return str(_("Given back") if self.went_back else _("Nothing to pay"))
         return str(_("%(amount)s paid", amount=money(self.paid_cents, self.currency)))
 
 
@@ -280,6 +281,13 @@ _TO_GIVE_BACK = (
     .scalar_subquery()
 )
 """What the books say must still go back of a registration's invoice."""
+
+_WENT_BACK = (
+    select(Payment.id)
+    .where(Payment.invoice_id == Registration.invoice_id, Payment.nature == "refund")
+    .correlate(Registration)
+    .exists()
+)
 
 ENTRIES = (
     select(
@@ -307,6 +315,7 @@ ENTRIES = (
         Invoice.balance_cents,
         Invoice.voided_at,
         _TO_GIVE_BACK.label("give_back_cents"),
+        _WENT_BACK.label("went_back"),
     )
     .join(Program, Program.id == Registration.program_id)
     .join(Location, Location.id == Program.location_id)
@@ -377,6 +386,7 @@ def entry_of(row: Any, answers: tuple[tuple[str, str], ...]) -> Entry:
         balance_cents=row.balance_cents or 0,
         is_void=row.voided_at is not None,
         give_back_cents=int(row.give_back_cents),
+        went_back=bool(row.went_back),
         answers=answers,
         **{name: getattr(row, name) for name in _COPIED},
     )

@@ -396,6 +396,10 @@ def test_cash_is_given_back_over_the_counter(site: Site, dana: Visitor, program:
     page = words(dana.get(path(program)))
     assert "Give $210.00 back over the counter, and record it under the payments" in page
     assert "$210.00 to give back" in page
+    [payment] = site.change(lambda session: list(session.scalars(select(Payment))))
+    back = {"request_id": str(uuid4()), "amount": "210.00", "kind": "cash", "reason": "Registration cancelled"}
+    site.visitor("ines@example.com").send(f"/office/invoices/10001/payments/{payment.id}/refund", back)
+    assert "Given back on invoice 10001" in words(dana.get(path(program)))
     assert broken_invariants(site.parts.database) == []
 
 
@@ -473,6 +477,7 @@ def test_void_and_refund_say_what_becomes_of_the_place(site: Site, dana: Visitor
     assert "Voiding takes the place away as well" in words(page) and registrations_link in page.text
     ines.send("/office/invoices/10001/void", {"reason": "Wrong person", f"back-{payment.id}": "cash"})
     assert registrations(site)[0].state == Place.CANCELLED
+    assert "Void on invoice 10001" in words(ines.get(path(program)))
     assert "takes the place away" not in words(ines.get("/office/invoices/10001/void"))
     assert broken_invariants(site.parts.database) == []
 
