@@ -125,7 +125,7 @@ def test_what_can_not_be_is_told_at_its_field_and_kept(
 
 def test_a_copy_is_told_from_the_program_it_was_made_from(site: Site, marc: Visitor) -> None:
     for day in (datetime(2027, 1, 5, 20, tzinfo=UTC), datetime(2027, 4, 6, 20, tzinfo=UTC)):
-        site.change(lambda session, day=day: make_program(session, first=day))
+        site.change(partial(make_program, first=day))
     page = words(marc.get("/office/programs/codes/new"))
     assert "Back in motion, from Tue 5 Jan 2027" in page and "Back in motion, from Tue 6 Apr 2027" in page
 
