@@ -128,7 +128,8 @@ def _moved_before(session: Session, registration: Registration, to: Program) -> 
     if registration.why == Why.MOVED:
         found = _live_in(session, registration, to)
         if found is not None:
-            return Moved(found.public_id, 0)
+            more = price_of(session, found).total_cents - price_of(session, registration).total_cents
+            return Moved(found.public_id, more)
     raise NotConfirmed
 
 

@@ -83,9 +83,11 @@ def test_one_place_is_given_up_and_the_other_taken(stage: ProgramStage) -> None:
 
 
 def test_a_second_press_changes_nothing(stage: ProgramStage) -> None:
-    to = another(stage)
+    to = another(stage, price_cents=264_00)
     before = stage.confirmed(stage.maya)
-    assert moved(stage, before, to).public_id == moved(stage, before, to).public_id
+    first, second = moved(stage, before, to), moved(stage, before, to)
+    assert first.public_id == second.public_id
+    assert first.difference_cents == second.difference_cents == 67_20
     assert len(live_in(stage, to)) == 1
     stage.check_books()
 
