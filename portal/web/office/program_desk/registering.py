@@ -134,13 +134,16 @@ def _still_to_pay(balance_cents: int, currency: str) -> str:
 
 def _waits(group: Group, form: Typed) -> ResponseReturnValue:
     assert form.patient is not None
-    desk.put_in_line(parts(), group.public_id, form.request_id, form.patient, who().id)
-    person = person_on_file(reading(), form.patient)
-    assert person is not None, "whoever waits is on file"
+    there = desk.put_in_line(parts(), group.public_id, form.request_id, form.patient, who().id)
+    entry = entry_or_404(group, there)
+    if entry.is_held:
+        told = _("A place is held for %(person)s until %(until)s", person=entry.name, until=entry.until)
+        flash(f"{told}\n{_('They need not wait: take it up for them, or let it go.')}", "warn")
+        return to_the_registrations(group.public_id)
     flash(
         _(
             "%(person)s is on the waitlist\nWe write to them when a place comes free and it is their turn.",
-            person=person.name,
+            person=entry.name,
         ),
         "ok",
     )

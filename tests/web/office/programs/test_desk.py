@@ -199,6 +199,14 @@ def test_whoever_finds_it_full_can_wait_in_line(site: Site, dana: Visitor, progr
     assert len(registrations(site)) == 3
 
 
+def test_whoever_holds_a_place_is_not_said_to_wait(site: Site, dana: Visitor, program: Program) -> None:
+    held_online(site, program, site.cast.maya.id)
+    register(dana, program, somebody(site, "Ana"))
+    told = words(dana.get(register(dana, program, site.cast.maya.id, "wait").location))
+    assert "A place is held for Maya Lindqvist until" in told and "is on the waitlist" not in told
+    assert [one.state for one in registrations(site)] == [Place.HELD, Place.CONFIRMED]
+
+
 def test_somebody_who_is_registered_already_is_not_registered_again(
     site: Site, dana: Visitor, program: Program
 ) -> None:
