@@ -41,7 +41,7 @@ def _live_attempt(parts: Parts, public_id: str) -> UUID | None:
         return live.id if live else None
 
 
-def let_place_go(parts: Parts, public_id: str, by: int | None) -> bool:
+def let_place_go(parts: Parts, public_id: str, by: int | None, *, by_staff: bool = False) -> bool:
     """Give up a held or offered place, or one's turn in line. What is being paid for it is cancelled first; if that
     turns out to be paid, the place is confirmed and stays. False where nothing was given up. Raises
     RegistrationNotFound or PlaceIsBeingPaid.
@@ -50,7 +50,7 @@ def let_place_go(parts: Parts, public_id: str, by: int | None) -> bool:
         if not end_attempt(parts, public_id):
             raise PlaceIsBeingPaid
         try:
-            return let_go(parts, public_id, by)
+            return let_go(parts, public_id, by, by_staff=by_staff)
         except PlaceIsBeingPaid:
             continue  # somebody began to pay just now
     raise PlaceIsBeingPaid

@@ -402,7 +402,7 @@ def _what(session: Session, program: Program) -> str:
 # --- let go ---------------------------------------------------------------------------------------------------------
 
 
-def let_go(parts: Parts, public_id: str, by: int | None) -> bool:
+def let_go(parts: Parts, public_id: str, by: int | None, *, by_staff: bool = False) -> bool:
     """Give up a held or offered place, or one's turn in line, at once; the next in line is offered it. False where it
     is confirmed, or was given up before: then nothing changes.
 
@@ -413,7 +413,8 @@ def let_go(parts: Parts, public_id: str, by: int | None) -> bool:
         registration = locked_with_invoice(session, public_id)
         if registration.invoice_id is not None and live_attempt(session, registration.invoice_id) is not None:
             raise PlaceIsBeingPaid
-        why = Why.DECLINED if registration.state == Place.OFFERED else Why.LET_GO
+        own = Why.DECLINED if registration.state == Place.OFFERED else Why.LET_GO
+        why = Why.STAFF if by_staff else own
         return give_up(session, registration, Place.RELEASED, why, by)
 
 

@@ -32,6 +32,9 @@ def ending_of(mine: MyPlace, receipts: Sequence[PlaceReceipt]) -> Ending:
         return Ending(_("The clinic has moved you to another program"), told, again=False)
     if mine.state == Place.CANCELLED:
         return Ending(_cancelled(mine), _money(mine, receipts), again=not mine.is_past)
+    if mine.why == Why.STAFF:
+        told = _("You have not been charged. Call us if that is not what you expect.")
+        return Ending(_("The clinic has taken you off the list"), told, again=not mine.is_past)
     if mine.why in (Why.LET_GO, Why.DECLINED):
         return Ending(_("You let this place go"), _("You have not been charged."), again=not mine.is_past)
     if mine.why in (Why.VOID, Why.REFUNDED, Why.DISPUTE):

@@ -11,7 +11,9 @@ from portal.clock import shifted
 from portal.payments.tables import PaymentAttempt
 from portal.programs.states import Place
 from portal.programs.tables import Program
+from tests.makers import make_patient, make_user
 from tests.web.conftest import Visitor, words
+from tests.web.office.programs.test_desk import cancel
 from tests.web.programs.conftest import JSON, Studio
 from tests.web.programs.test_details import code
 
@@ -155,3 +157,40 @@ def test_a_declined_card_and_a_clock_that_ran_out_are_in_nobodys_way(studio: Stu
         assert studio.registration(old).state == Place.LAPSED
         assert studio.pay(visitor, new)["outcome"] == "paid"
     assert studio.taken_cents == 210_00
+
+
+def test_whom_the_desk_takes_off_the_list_is_not_told_that_they_did_it(studio: Studio, jonas: Visitor) -> None:
+    path = studio.held(jonas)
+    dana = studio.site.visitor("dana@example.com")
+    assert cancel(dana, studio.program, studio.registration(path)).status_code == 303
+    page = words(jonas.get(path))
+    assert "The clinic has taken you off the list You have not been charged." in page
+    assert "You let this place go" not in page
+
+
+@pytest.mark.promise("O4")
+@pytest.mark.parametrize("switch", ["module_payment_gateways", "accept_payments_in_portal"])
+def test_a_code_for_all_of_a_held_place_needs_no_gateway(studio: Studio, jonas: Visitor, switch: str) -> None:
+    code(studio, "GIFT", percent=100)
+    path = studio.held(jonas)
+    studio.site.setting(switch, "no")
+    assert "You can't pay online at the moment" in words(jonas.get(path))
+    looked = studio.save(jonas, path, code="gift", look="1")
+    assert "Register, free of charge" in words(looked)
+    assert jonas.post(path, data={**hidden(looked.text), "code": "gift"}).location == path
+    assert studio.registration(path).state == Place.CONFIRMED
+
+
+def test_a_rush_of_people_who_are_signed_in_at_one_address_is_not_held_up(studio: Studio) -> None:
+    """A clinic's own Wi-Fi, or a company's: the limits are for those who hold places under no name."""
+    wide = studio.make("Choir", capacity=70)
+
+    def join(session: Session) -> list[str]:
+        emails = [f"guest{number}@example.com" for number in range(70)]
+        for email in emails:
+            make_user(session, email, patient=make_patient(session, "Guest", email[:8], email=email))
+        return emails
+
+    for email in studio.site.change(join):
+        assert studio.hold(studio.site.visitor(email), wide).location.startswith("/registrations/")
+    assert studio.hold(studio.site.visitor("jonas@example.com"), wide).status_code == 409

@@ -88,7 +88,7 @@ def _told(group: Group, entry: Entry, back_cents: int) -> str:
 def _let_go(group: Group, entry: Entry) -> ResponseReturnValue:
     done_reading()
     try:
-        let_place_go(parts(), entry.public_id, who().id)
+        let_place_go(parts(), entry.public_id, who().id, by_staff=True)
     except Refusal as refusal:
         return _page(
             group, entry_or_404(group, entry.public_id), f"{refusal.heading}. {refusal.text}", refusal.status
