@@ -480,7 +480,7 @@ def test_void_and_refund_say_what_becomes_of_the_place(site: Site, dana: Visitor
     [payment] = site.change(lambda session: list(session.scalars(select(Payment))))
     ines, registrations_link = site.visitor("ines@example.com"), f'href="{path(program)}"'
     refund = ines.get(f"/office/invoices/10001/payments/{payment.id}/refund")
-    assert "stays theirs as long as anything is paid or owed" in words(refund) and registrations_link in refund.text
+    assert "no longer owed, the place is cancelled as well" in words(refund) and registrations_link in refund.text
     page = ines.get("/office/invoices/10001/void")
     assert "Voiding takes the place away as well" in words(page) and registrations_link in page.text
     ines.send("/office/invoices/10001/void", {"reason": "Wrong person", f"back-{payment.id}": "cash"})
