@@ -23,7 +23,7 @@ from portal.payments.tables import Payment, PaymentAttempt
 from portal.people import Patient
 from portal.programs.pricing import Price, priced, taxes_of
 from portal.programs.registering import hash_of
-from portal.programs.states import ON_A_CLOCK, Place, Why
+from portal.programs.states import LIVE, ON_A_CLOCK, Place, Why
 from portal.programs.tables import (
     Program,
     ProgramQuestion,
@@ -318,6 +318,19 @@ def questions_of(connection: Connection, place: MyPlace) -> list[Question]:
 
 def _lines(text: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
+def without_place(connection: Connection, place: MyPlace, patients: Sequence[int]) -> int | None:
+    """The first of these people who has no other place in the same program, and does not wait for one."""
+    have = connection.scalars(
+        select(Registration.patient_id).where(
+            Registration.program_id == place.program_id,
+            Registration.patient_id.in_(patients),
+            Registration.state.in_(LIVE),
+        )
+    )
+    theirs = set(have)
+    return next((each for each in patients if each not in theirs), None)
 
 
 def price_of_place(connection: Connection, place: MyPlace, discount_cents: int | None = None) -> Price:

@@ -14,7 +14,15 @@ from portal.invoices.reading import large, local_day, weekday
 from portal.money import format_money, is_chargeable
 from portal.parts import parts
 from portal.programs.ending import let_place_go
-from portal.programs.my_places import Meeting, MyPlace, place_for, price_of_place, questions_of, receipts_of
+from portal.programs.my_places import (
+    Meeting,
+    MyPlace,
+    place_for,
+    price_of_place,
+    questions_of,
+    receipts_of,
+    without_place,
+)
 from portal.programs.online import check_can_be_paid_online, check_online, discount_for, hold_online, register_online
 from portal.programs.pricing import Price
 from portal.programs.refusals import BadCode, PlaceGone, PriceChanged, RegisteredAlready
@@ -116,7 +124,10 @@ def one(public_id: str) -> ResponseReturnValue:
     if someone is None:
         return show("held", place, sign_up=settings().yes("portal_allow_sign_up"))
     questions = questions_of(reading(), place)
-    return _form_page(place, as_kept(place, questions, payer()))
+    form = as_kept(place, questions, payer())
+    if payer().payees and place.patient_id is None:
+        form.patient_id = without_place(reading(), place, payer().patients) or form.patient_id
+    return _form_page(place, form)
 
 
 def show(name: str, place: MyPlace, status: int = 200, **words: object) -> Response:

@@ -110,6 +110,15 @@ def test_somebody_who_has_a_place_already_is_named_beside_the_choice(studio: Stu
     assert studio.save(maya, second, patient=str(cast.maya.id)).location == f"{second}/pay"
 
 
+def test_whoever_is_registered_already_is_not_the_one_who_is_ticked(studio: Studio, maya: Visitor) -> None:
+    studio.program = studio.make("Choir", capacity=5)
+    cast = studio.site.cast
+    first = studio.held(maya)
+    assert re.search(rf'value="{cast.maya.id}"[^>]* checked', maya.get(first).text)
+    studio.save(maya, first, patient=str(cast.maya.id))
+    assert re.search(rf'value="{cast.theo.id}"[^>]* checked', maya.get(studio.held(maya)).text)
+
+
 def test_who_turns_out_to_have_a_place_already_after_signing_in_is_told_on_the_form(
     studio: Studio, jonas: Visitor
 ) -> None:
