@@ -16,7 +16,7 @@ from portal.programs.pricing import Price, price_now, price_of, priced, taxes_of
 from portal.programs.rosters import ENTRIES, Entry, Group, entry_of
 from portal.programs.seats import ends_registration, starts_at
 from portal.programs.states import ON_A_CLOCK, Place
-from portal.programs.tables import Program, ProgramSession, Registration
+from portal.programs.tables import Program, ProgramSession, PromoCode, Registration
 from portal.programs.words import until_words
 
 # --- one person's, and one place's ----------------------------------------------------------------------------------
@@ -97,14 +97,25 @@ def price_agreed(connection: Connection, entry: Entry) -> Price:
         return price_of(connection, session.get_one(Registration, entry.id))
 
 
-def holds_a_place(connection: Connection, of: Group, patient_id: int) -> bool:
-    """Whether a place is held for this patient, or offered to them, and waits to be taken up."""
-    found = select(Registration.id).where(
-        Registration.program_id == of.id,
-        Registration.patient_id == patient_id,
-        Registration.state.in_(sorted(ON_A_CLOCK)),
-    )
-    return connection.scalar(found) is not None
+class HeldFor(NamedTuple):
+    """A place that somebody holds, or is offered: its price as it was taken, before any code, and its promo code."""
+
+    price: Price
+    code: str
+
+
+def held_for(connection: Connection, of: Group, patient_id: int) -> HeldFor | None:
+    """The place that is held for this patient, or offered to them, and waits to be taken up."""
+    row = connection.execute(
+        select(Registration.price_cents, PromoCode.code)
+        .outerjoin(PromoCode, PromoCode.id == Registration.promo_code_id)
+        .where(
+            Registration.program_id == of.id,
+            Registration.patient_id == patient_id,
+            Registration.state.in_(sorted(ON_A_CLOCK)),
+        )
+    ).first()
+    return None if row is None else HeldFor(priced(row.price_cents, 0, taxes_of(connection, of.id)), row.code or "")
 
 
 def is_over(connection: Connection, of: Group) -> bool:

@@ -93,6 +93,9 @@ def register_them(public_id: str) -> ResponseReturnValue:
         return _page(group, form, focus="found" if form.patient_q else "patient_q", searched=True)
     if form.patient is None or person_on_file(reading(), form.patient) is None:
         return _page(group, form, [("patient_q", _("Find and choose a patient"))])
+    held = at_the_desk.held_for(reading(), group, form.patient)
+    if held and held.code and not form.code and request.form.get("seen_code") != held.code:
+        return _page(group, form, [("code", _("They hold a place with this code. Look it over, then press again."))])
     done_reading()
     try:
         return _waits(group, form) if pressed == "wait" else _registered(group, form, asked, pressed == "unpaid")
@@ -195,7 +198,8 @@ def _page(
     chosen = [_choice(person.id, person.name, person.birth_date, person.details.phone)] if person else []
     found = people_found(reading(), form.patient_q) if form.patient_q else People([])
     others = (_choice(one.id, one.name, one.birth_date, one.phone) for one in found.rows if one.id != form.patient)
-    price = at_the_desk.price_today(reading(), group)
+    held = at_the_desk.held_for(reading(), group, person.id) if person else None
+    price = held.price if held else at_the_desk.price_today(reading(), group)
     is_over = at_the_desk.is_over(reading(), group)
     page = render_template(
         "office/programs/register.html",
@@ -210,7 +214,7 @@ def _page(
         sums=_sums(price, group.currency),
         total=money(price.total_cents, group.currency),
         is_over=is_over,
-        has_held=person is not None and at_the_desk.holds_a_place(reading(), group, person.id),
+        held=held,
         left=group.capacity - group.taken if is_over else group.left,  # who waits is not called any more
         errors=errors or [],
         wrong=dict(errors or []),

@@ -22,7 +22,7 @@ from portal.people import Patient
 from portal.programs.registering import Details, Holder, hold
 from portal.programs.registering import register as register_as
 from portal.programs.states import Place
-from portal.programs.tables import Attendance, Program, ProgramQuestion, ProgramSession, Registration
+from portal.programs.tables import Attendance, Program, ProgramQuestion, ProgramSession, PromoCode, Registration
 from portal.programs.waiting import join
 from tests.makers import make_location, make_patient, make_program
 from tests.web.conftest import Site, Visitor, words
@@ -240,6 +240,26 @@ def test_an_offered_place_is_taken_up_at_the_desk_and_costs_its_price(
     dana.send(path(program, f"/registrations/{offered.public_id}/confirm"), page=path(program, "/registrations/new"))
     offered = registrations(site)[2]
     assert offered.state == Place.CONFIRMED and offered.invoice_id is not None
+    assert broken_invariants(site.parts.database) == []
+
+
+def test_a_place_that_was_held_at_another_price_and_with_a_code_is_taken_up_at_that(
+    site: Site, dana: Visitor, program: Program
+) -> None:
+    code = PromoCode(code="FRIENDS", percent=50, created_at=now())
+    site.change(lambda session: session.add(code))
+    held = held_online(site, program, site.cast.maya.id)
+    register_as(site.parts, held.public_id, Details(site.cast.maya.id, {}, "friends"), site.cast.maya_user.id)
+    site.change(lambda session: session.execute(update(Program).values(price_cents=300_00)))
+    first = register(dana, program, site.cast.maya.id, "pay", shown="31500")
+    assert first.status_code == 422 and "They hold a place with this code" in words(first)
+    assert 'name="shown" value="21000"' in first.text and 'value="FRIENDS"' in first.text
+    fields = {"shown": "21000", "seen_code": "FRIENDS", "code": "FRIENDS"}
+    taken = register(dana, program, site.cast.maya.id, "pay", **fields)
+    assert "$105.00" in words(dana.get(taken.location))
+    without = {"shown": "21000", "seen_code": "FRIENDS", "code": ""}
+    full_price = register(dana, program, site.cast.maya.id, "unpaid", **without)
+    assert "$210.00 is still to pay" in words(dana.get(full_price.location))
     assert broken_invariants(site.parts.database) == []
 
 
