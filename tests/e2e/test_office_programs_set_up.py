@@ -132,7 +132,8 @@ def _makes_a_code(page: Page) -> None:
     expect(page.get_by_label("Percent")).to_be_hidden()
     page.get_by_text("A share of the price", exact=True).click()
     page.get_by_label("Percent").fill("20")
-    page.get_by_label("For", exact=True).select_option("Back in motion")
+    choices = page.get_by_label("For", exact=True)
+    choices.select_option(choices.get_by_role("option", name="Back in motion, from").first.get_attribute("value"))
     page.get_by_label("How often in all").fill("30")
     presses(page, "Save")
 
