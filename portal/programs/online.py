@@ -12,7 +12,7 @@ from portal.parts import Parts
 from portal.payments.begin import gateway_at
 from portal.payments.tables import PORTAL
 from portal.payments.words import OnlinePaymentOff
-from portal.programs.ending import lapse
+from portal.programs.ending import lapse, let_place_go
 from portal.programs.pricing import code_for, discount_of, price_now, priced, taxes_of
 from portal.programs.refusals import (
     BadCode,
@@ -31,9 +31,10 @@ from portal.programs.registering import (
     hold,
     locked_with_invoice,
     register,
+    use_code,
 )
 from portal.programs.states import ENDED, ON_A_CLOCK, SIGN_UP_TAKES, Place
-from portal.programs.tables import Program, Registration
+from portal.programs.tables import Program, PromoCode, Registration
 from portal.settings import read_settings
 
 
@@ -57,7 +58,7 @@ def check_can_be_paid_online(parts: Parts, session: Session, location_id: int, t
         raise RegisterAtTheDesk(phone=read_settings(session).text("clinic_phone")) from None
 
 
-def check_online(parts: Parts, program_public_id: str, request_id: UUID, holder: Holder) -> None:
+def check_online(parts: Parts, program_public_id: str, request_id: UUID, holder: Holder, code: str = "") -> None:
     """Whether somebody at a browser may hold a place, as far as reading alone can tell. Raises as `hold_online`."""
     with Session(parts.database.reading) as session:
         check_programs_are_open(session)
@@ -65,23 +66,46 @@ def check_online(parts: Parts, program_public_id: str, request_id: UUID, holder:
         program = session.scalars(select(Program).where(Program.public_id == program_public_id)).first()
         if program is None:
             raise ProgramNotFound
-        total = priced(price_now(session, program), 0, taxes_of(session, program.id)).total_cents
+        listed = price_now(session, program)
+        discount = discount_of(_code_that_counts(session, code, program), listed) if code else 0
+        total = priced(listed, discount, taxes_of(session, program.id)).total_cents
         check_can_be_paid_online(parts, session, program.location_id, total)
 
 
-def hold_online(parts: Parts, program_public_id: str, request_id: UUID, holder: Holder) -> str:
+def _code_that_counts(session: Session, typed: str, program: Program) -> PromoCode:
+    code = code_for(session, typed, program, now())
+    if code.uses is not None and code.used >= code.uses:
+        raise BadCode
+    return code
+
+
+def hold_online(parts: Parts, program_public_id: str, request_id: UUID, holder: Holder, code: str = "") -> str:
     """Hold a place for somebody at a browser; gives the registration's public id.
+
+    With a promo `code` it is held at that price: one that makes it free of charge needs no gateway (O4). Raises
+    BadCode too then.
 
     The form of a place that is over by now holds a new one: the old one is taken back, and what was being paid for it
     is cancelled first. Where that may still go through, they get the old one. Raises ProgramsClosed,
     RegisterAtTheDesk, and what `registering.hold` raises.
     """
-    check_online(parts, program_public_id, request_id, holder)
+    check_online(parts, program_public_id, request_id, holder, code)
     public_id = hold(parts, program_public_id, request_id, holder)
     if _is_over(parts, public_id):  # the form of a place that they had before
         lapse(parts, public_id)
-        return hold(parts, program_public_id, uuid4(), holder)
+        public_id = hold(parts, program_public_id, uuid4(), holder)
+    if code:
+        _take_with_code(parts, public_id, code, holder)
     return public_id
+
+
+def _take_with_code(parts: Parts, public_id: str, code: str, holder: Holder) -> None:
+    """Where somebody else has taken the code's last use at this moment, the place goes too."""
+    try:
+        use_code(parts, public_id, code)
+    except BadCode:
+        let_place_go(parts, public_id, holder.user_id)
+        raise
 
 
 def register_online(parts: Parts, public_id: str, details: Details, by: int) -> Registration:

@@ -328,6 +328,16 @@ def _take_patient(session: Session, program: Program, registration: Registration
     session.flush()
 
 
+def use_code(parts: Parts, public_id: str, typed: str) -> None:
+    """Take up a promo code for a held place, before its other details are known. Raises BadCode or
+    RegistrationNotFound.
+    """
+    with parts.database.transaction() as session:
+        registration = locked_with_invoice(session, public_id)
+        if registration.state in ON_A_CLOCK:
+            _take_code(session, session.get_one(Program, registration.program_id), registration, typed)
+
+
 def _take_code(session: Session, program: Program, registration: Registration, typed: str) -> None:
     """Take up a promo code, or none; its uses are counted by the database as places are."""
     code = code_for(session, typed, program, now(), registration.promo_code_id) if typed.strip() else None

@@ -44,8 +44,8 @@ NEW_LINK_BY_INVOICE = parse("3 per day")
 NEW_LINK_BY_NETWORK = parse("20 per hour")
 
 # Places held before anybody signs in. Who is beyond that signs in first.
-HOLD_BY_NETWORK = parse("60 per hour")
-HOLD_BY_NETWORK_AND_PROGRAM = parse("12 per 15 minutes")
+HOLD_BY_NETWORK = parse("300 per hour")
+HOLD_BY_NETWORK_AND_PROGRAM = parse("120 per 15 minutes")
 
 
 class DatabaseStorage(Storage):

@@ -14,6 +14,7 @@ from portal.programs.refusals import ProgramNotFound
 from portal.web.access import public
 from portal.web.places import check_programs, viewer
 from portal.web.scope import payment_modes, person, reading, settings
+from portal.web.typed import words
 
 bp = Blueprint("programs", __name__)
 
@@ -57,6 +58,8 @@ def one(public_id: str) -> ResponseReturnValue:
         hold_minutes=settings().number("program_hold_minutes"),
         offer_hours=settings().number("program_offer_hours"),
         request_id=uuid4(),
+        takes_codes=settings().yes("portal_enabled"),
+        bad_code=words(request.args.get("code"), 60),
         share=parts().config.base_url + url_for("programs.one", public_id=public_id),
     )
 

@@ -25,7 +25,7 @@ from portal.programs.my_places import (
 )
 from portal.programs.online import check_can_be_paid_online, check_online, discount_for, hold_online, register_online
 from portal.programs.pricing import Price
-from portal.programs.refusals import BadCode, PlaceGone, PriceChanged, RegisteredAlready
+from portal.programs.refusals import BadCode, PlaceGone, PriceChanged, RegisterAtTheDesk, RegisteredAlready
 from portal.programs.registering import Details, Holder, claim
 from portal.programs.states import Place
 from portal.programs.waiting import place_in_line
@@ -46,7 +46,7 @@ from portal.web.places import (
     viewer,
 )
 from portal.web.scope import done_reading, payment_modes, person, reading, settings
-from portal.web.typed import uuid
+from portal.web.typed import uuid, words
 
 bp = Blueprint("registrations", __name__)
 
@@ -74,14 +74,19 @@ def hold(public_id: str) -> ResponseReturnValue:
         holder = Holder(secret=secret)
     else:
         holder = Holder(someone.id, None if someone.payees else someone.payer.id, secret or None)
+    code = words(request.form.get("code"), 60)
     done_reading()
-    if someone is None:
-        check_online(parts(), public_id, press, holder)  # before the counts, which are written
-        try:
+    try:
+        if someone is None:
+            check_online(parts(), public_id, press, holder, code)  # before the counts, which are written
             _count_stranger(public_id)
-        except limits.TooManyTries:
-            return _sign_in_first(public_id)
-    held = hold_online(parts(), public_id, press, holder)
+        held = hold_online(parts(), public_id, press, holder, code)
+    except limits.TooManyTries:
+        return _sign_in_first(public_id)
+    except (BadCode, RegisterAtTheDesk):
+        if not code:
+            raise
+        return redirect(url_for("programs.one", public_id=public_id, code=code), 303)  # it says so, and keeps it
     onward = redirect(url_for(".one", public_id=held), 303)
     if someone is None:
         remember(onward, secret)

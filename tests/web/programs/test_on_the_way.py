@@ -5,6 +5,7 @@ from datetime import date, timedelta
 from urllib.parse import urlsplit
 
 import pytest
+from limits import parse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -13,6 +14,7 @@ from portal.clock import shifted
 from portal.mail import deliver_waiting_mail
 from portal.people import Patient, User
 from portal.programs.states import Place
+from portal.web import limits
 from tests.makers import make_patient
 from tests.web.conftest import PASSWORD, Visitor, words
 from tests.web.programs.conftest import Studio
@@ -185,8 +187,9 @@ def test_a_link_never_hands_over_somebody_elses_place(studio: Studio, stranger: 
     assert studio.registration(path).user_id == studio.site.cast.stranger_user.id
 
 
-def test_many_strangers_of_one_network_sign_in_first(studio: Studio) -> None:
+def test_many_strangers_of_one_network_sign_in_first(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     wide = studio.make("Choir", capacity=100)
+    monkeypatch.setattr(limits, "HOLD_BY_NETWORK_AND_PROGRAM", parse("12 per 15 minutes"))
     for _each in range(12):
         assert studio.hold(studio.site.visitor(), wide).location.startswith("/registrations/")
     thirteenth = studio.site.visitor()

@@ -190,6 +190,29 @@ def test_a_code_for_all_of_a_held_place_needs_no_gateway(studio: Studio, jonas: 
     assert studio.registration(path).state == Place.CONFIRMED
 
 
+@pytest.mark.promise("O4")
+@pytest.mark.parametrize("switch", ["module_payment_gateways", "accept_payments_in_portal"])
+def test_a_code_for_all_of_a_place_opens_a_program_that_nobody_can_pay_for(
+    studio: Studio, jonas: Visitor, switch: str
+) -> None:
+    code(studio, "GIFT", percent=100)
+    code(studio, "HALF", percent=50)
+    studio.site.setting(switch, "no")
+    at = f"/programs/{studio.program.public_id}"
+    page = jonas.get(at)
+    assert "You can't register online at the moment" in words(page)
+    for typed in ("", "half", "nonsense"):
+        refused = jonas.post(f"{at}/hold", data={**hidden(page.text), "code": typed}, follow_redirects=True)
+        assert ('value="' + typed in refused.text and "That code can't be used here" in words(refused)) or not typed
+    assert studio.registrations() == []
+    held = jonas.post(f"{at}/hold", data={**hidden(page.text), "code": "gift"})
+    assert held.location.startswith("/registrations/")
+    page = jonas.get(held.location)
+    assert "Register, free of charge" in words(page)
+    assert jonas.post(held.location, data={**hidden(page.text), "code": "GIFT"}).location == held.location
+    assert studio.registration(held.location).state == Place.CONFIRMED
+
+
 def test_a_rush_of_people_who_are_signed_in_at_one_address_is_not_held_up(studio: Studio) -> None:
     """A clinic's own Wi-Fi, or a company's: the limits are for those who hold places under no name."""
     wide = studio.make("Choir", capacity=70)
