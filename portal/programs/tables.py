@@ -170,9 +170,6 @@ class Registration(Base):
               sqlite_where=text("held_until IS NOT NULL"), postgresql_where=text("held_until IS NOT NULL")),
         Index("ix_registrations_program", "program_id", "state"),
         Index("ix_registrations_patient", "patient_id"),
-        Index("ix_registrations_owes", "id",
-              sqlite_where=text("give_back_cents > 0 AND give_back_asked_at IS NULL"),
-              postgresql_where=text("give_back_cents > 0 AND give_back_asked_at IS NULL")),
     )  # fmt: skip
 
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -20,15 +20,15 @@ from portal.payments.settle import look_up
 from portal.payments.tables import DESK
 from portal.people import Patient
 from portal.programs.cancelling import cancel
+from portal.programs.desk.moving import Move, move
 from portal.programs.ending import let_place_go
-from portal.programs.moving import Move, move
 from portal.programs.registering import Details, Holder, confirm_unpaid, hold, register
 from portal.programs.seats import give_up, tell
-from portal.programs.sessions import moved
-from portal.programs.setting_up import change
+from portal.programs.setup.sessions import moved
+from portal.programs.setup.setting_up import change
+from portal.programs.setup.wanted import standing
 from portal.programs.states import Place, Why
 from portal.programs.tables import Program, ProgramQuestion, ProgramSession, Registration, RegistrationAnswer
-from portal.programs.wanted import standing
 from portal.programs.words import moment_in_full, span_words
 from portal.settings import PROGRAM_LETTERS
 from tests.makers import make_program

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import partial
 
-from portal.programs.codes import CodeWanted, add_code, as_wanted, change_code
+from portal.programs.setup.codes import CodeWanted, add_code, as_wanted, change_code
 from portal.programs.tables import PromoCode
 from tests.programs.stage import program_staged
 from tests.support.at_once import at_once, names

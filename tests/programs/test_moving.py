@@ -14,8 +14,8 @@ from portal.errors import Refusal
 from portal.invoices.tables import Invoice
 from portal.payments.outcomes import NeedsAction
 from portal.payments.tables import Case
-from portal.programs.desk import put_in_line, take_place
-from portal.programs.moving import Move, Moved, move
+from portal.programs.desk.moving import Move, Moved, move
+from portal.programs.desk.registering import put_in_line, take_place
 from portal.programs.pricing import price_of
 from portal.programs.refusals import (
     CannotMove,
@@ -127,7 +127,7 @@ def test_what_a_crash_left_to_give_back_is_given_back_by_the_sweep(
     to = another(stage, price_cents=150_00)
     before = stage.confirmed(stage.maya)
     with monkeypatch.context() as crash:
-        crash.setattr("portal.programs.moving.give_back", lambda *_args: None)
+        crash.setattr("portal.programs.desk.moving.give_back", lambda *_args: None)
         there = moved(stage, before, to)
     assert stage.invoice_of(there.public_id).balance_cents == -52_50 and open_cases(stage) == ["overpaid"]
     stage.sweep()

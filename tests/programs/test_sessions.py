@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from portal.programs.sessions import MOST, Meeting, Repeat, Wall, in_order, meeting_of, moved, overlap, wall_of
+from portal.programs.setup.sessions import MOST, Meeting, Repeat, Wall, in_order, meeting_of, moved, overlap, wall_of
 from portal.schedule.times import DAY_MINUTES, TimeDoesNotExist
 
 TORONTO = "America/Toronto"

@@ -9,11 +9,11 @@ from sqlalchemy import update
 
 from portal.people import Patient, User
 from portal.programs.seats import CHANGED
-from portal.programs.sessions import moved
-from portal.programs.setting_up import Kept, ProgramChanged, ProgramNotSaved, change, set_up
+from portal.programs.setup.sessions import moved
+from portal.programs.setup.setting_up import Kept, ProgramChanged, ProgramNotSaved, change, set_up
+from portal.programs.setup.wanted import Standing, standing
 from portal.programs.states import Place
 from portal.programs.tables import Program
-from portal.programs.wanted import Standing, standing
 from tests.makers import count_of, make_location
 from tests.programs.stage import ProgramStage, program_staged
 from tests.support.at_once import at_once, names

@@ -310,14 +310,6 @@ def create_tables() -> None:
         postgresql_where=sa.text("held_until IS NOT NULL"),
     )
     op.create_index(op.f("ix_registrations_holder_hash"), "registrations", ["holder_hash"], unique=False)
-    op.create_index(
-        "ix_registrations_owes",
-        "registrations",
-        ["id"],
-        unique=False,
-        sqlite_where=sa.text("give_back_cents > 0 AND give_back_asked_at IS NULL"),
-        postgresql_where=sa.text("give_back_cents > 0 AND give_back_asked_at IS NULL"),
-    )
     op.create_index("ix_registrations_patient", "registrations", ["patient_id"], unique=False)
     op.create_index("ix_registrations_program", "registrations", ["program_id", "state"], unique=False)
     op.create_index(op.f("ix_registrations_promo_code_id"), "registrations", ["promo_code_id"], unique=False)

@@ -13,7 +13,7 @@ from portal.clock import now
 from portal.invoices.reading import local_day, long_day, plain_day, short_day
 from portal.payments.takings import Bar, Place, places, sheet_of
 from portal.permissions import May
-from portal.programs.day_sessions import DaySession, sessions_on
+from portal.programs.desk.day_sessions import DaySession, sessions_on
 from portal.web import typed
 from portal.web.access import staff_may, who
 from portal.web.scope import reading, settings

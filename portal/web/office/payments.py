@@ -17,7 +17,7 @@ from portal.parts import parts
 from portal.payments.kinds import KIND_NAMES
 from portal.payments.tables import KINDS
 from portal.permissions import May
-from portal.programs.at_the_desk import place_of
+from portal.programs.desk.asking import place_of
 from portal.refunds import asking, words
 from portal.refunds.asking import RefundForm, refund
 from portal.refunds.by_hand import INSTEAD_OF_A_CARD, give_back, give_back_instead

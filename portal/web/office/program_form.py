@@ -12,9 +12,9 @@ from flask_babel import lazy_gettext as _l
 from werkzeug.datastructures import MultiDict
 
 from portal.money import parse_amount
-from portal.programs.sessions import MOST, Meeting, Repeat, Wall
+from portal.programs.setup.sessions import MOST, Meeting, Repeat, Wall
+from portal.programs.setup.wanted import Question, Wanted
 from portal.programs.tables import CHOICE, QUESTION_KINDS, TEXT
-from portal.programs.wanted import Question, Wanted
 from portal.schedule.reading import Place
 from portal.schedule.times import DAY_MINUTES
 from portal.setup.entry import BadEntry, Entry

@@ -19,12 +19,12 @@ from portal.invoices.reading.words import money, weekday
 from portal.money import parse_amount
 from portal.parts import parts
 from portal.permissions import May
-from portal.programs import setting_up
-from portal.programs.overview import programs as overview
 from portal.programs.pricing import priced
 from portal.programs.refusals import ProgramsClosed
+from portal.programs.setup import setting_up
+from portal.programs.setup.overview import programs as overview
+from portal.programs.setup.wanted import Wanted, next_term, standing
 from portal.programs.tables import CHOICE, CONSENT, TEXT, Program
-from portal.programs.wanted import Wanted, next_term, standing
 from portal.schedule import reading as looking
 from portal.schedule.reading import Place
 from portal.schedule.times import day_of

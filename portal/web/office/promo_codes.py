@@ -13,9 +13,9 @@ from portal.invoices.reading.words import plain_day, weekday
 from portal.money import parse_amount
 from portal.parts import parts
 from portal.permissions import May
-from portal.programs import codes
-from portal.programs.codes import Choice, CodeShown, CodeWanted
 from portal.programs.pricing import tidy_code
+from portal.programs.setup import codes
+from portal.programs.setup.codes import Choice, CodeShown, CodeWanted
 from portal.schedule.times import day_of, edge_at
 from portal.setup.entry import BadEntry, Entry
 from portal.setup.services import plain_amount, price_currencies

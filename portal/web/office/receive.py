@@ -19,7 +19,7 @@ from portal.payments.reading import AttemptStatus, Payable, any_attempt_status, 
 from portal.payments.states import State
 from portal.payments.tables import DESK
 from portal.permissions import May
-from portal.programs.at_the_desk import place_of
+from portal.programs.desk.asking import place_of
 from portal.programs.refusals import PlaceGone
 from portal.web.access import staff_may, who
 from portal.web.asking import wants_json

@@ -32,7 +32,7 @@ from portal.payments.reading import (
 )
 from portal.payments.states import State
 from portal.payments.tables import DESK, LINK, PORTAL
-from portal.programs.at_the_desk import place_of
+from portal.programs.desk.asking import place_of
 from portal.web.access import who
 from portal.web.cards import card_words, plastic
 from portal.web.headers import allow_gateway_scripts

@@ -16,7 +16,7 @@ from portal.errors import Refusal
 from portal.invoices.reading import long_day, weekday
 from portal.parts import parts
 from portal.permissions import May
-from portal.programs.day_sessions import DaySession, sessions_on
+from portal.programs.desk.day_sessions import DaySession, sessions_on
 from portal.schedule import reading as looking
 from portal.schedule.booking import cancel as cancel_visit
 from portal.schedule.booking import complete as complete_visit

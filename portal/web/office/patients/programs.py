@@ -3,7 +3,7 @@
 from flask.typing import ResponseReturnValue
 
 from portal.permissions import May
-from portal.programs.at_the_desk import parts_of
+from portal.programs.desk.asking import parts_of
 from portal.web.access import staff_may
 from portal.web.office.patients.room import bp, file_page, person_or_404
 from portal.web.scope import reading

@@ -9,10 +9,10 @@ from portal.errors import Refusal
 from portal.invoices.reading.words import money
 from portal.parts import parts
 from portal.permissions import May
-from portal.programs import at_the_desk
 from portal.programs.cancelling import cancel
+from portal.programs.desk import asking
+from portal.programs.desk.rosters import Entry, Group
 from portal.programs.ending import let_place_go
-from portal.programs.rosters import Entry, Group
 from portal.web import typed
 from portal.web.access import staff_may, who
 from portal.web.office.program_desk.room import bp, entry_or_404, group_or_404, to_the_registrations
@@ -56,7 +56,7 @@ def cancel_it(public_id: str, key: str) -> ResponseReturnValue:
 
 def _percent(group: Group) -> tuple[int | None, str]:
     """Which share goes back: what the rule says, if it is still what the page showed; or staff's own."""
-    rule = at_the_desk.rule_now(reading(), group).percent
+    rule = asking.rule_now(reading(), group).percent
     if request.form.get("share") == OWN_SHARE and who().may(May.REFUND):
         own = typed.number(request.form.get("percent"), 100)
         return own, "" if own is not None else _("Give the share as a whole number from 0 to 100.")
@@ -72,7 +72,7 @@ def _told(group: Group, entry: Entry, back_cents: int) -> str:
     if back_cents == 0:
         return f"{told}\n{_('No money goes back.')}"
     amount = money(back_cents, group.currency)
-    counter_cents = at_the_desk.paid_at_the_counter(reading(), entry.id)
+    counter_cents = asking.paid_at_the_counter(reading(), entry.id)
     if counter_cents == 0:
         return told + "\n" + _("%(amount)s goes back to the card it was paid with.", amount=amount)
     if counter_cents >= entry.paid_cents:
@@ -104,7 +104,7 @@ def _let_go(group: Group, entry: Entry) -> ResponseReturnValue:
 
 def _by_rule(group: Group, entry: Entry, percent: int) -> str:
     """What becomes of the money where this share goes back."""
-    kept, back = at_the_desk.kept_and_back_of(entry, percent)
+    kept, back = asking.kept_and_back_of(entry, percent)
     words = []
     if entry.paid_cents > 0:
         amount = money(back, group.currency)
@@ -117,13 +117,13 @@ def _by_rule(group: Group, entry: Entry, percent: int) -> str:
 
 
 def _page(group: Group, entry: Entry, error: str = "", status: int = 422) -> ResponseReturnValue:
-    rule = at_the_desk.rule_now(reading(), group)
+    rule = asking.rule_now(reading(), group)
     page = render_template(
         "office/programs/cancel.html",
         group=group,
         entry=entry,
         rule=rule,
-        rule_words=at_the_desk.rule_words(rule, group),
+        rule_words=asking.rule_words(rule, group),
         by_rule=_by_rule(group, entry, rule.percent),
         paid=money(entry.paid_cents, group.currency),
         own=request.form.get("percent", ""),

@@ -12,9 +12,10 @@ from portal.invoices.reading import local_day
 from portal.invoices.reading.words import money, weekday
 from portal.parts import parts
 from portal.permissions import May
-from portal.programs import at_the_desk, refusals, rosters
-from portal.programs.moving import Move, move
-from portal.programs.rosters import Entry, Group
+from portal.programs import refusals
+from portal.programs.desk import asking, rosters
+from portal.programs.desk.moving import Move, move
+from portal.programs.desk.rosters import Entry, Group
 from portal.web import typed
 from portal.web.access import staff_may, who
 from portal.web.office.program_desk.room import bp, entry_or_404, group_or_404, to_the_registrations
@@ -101,10 +102,10 @@ def _page(group: Group, entry: Entry, error: str = "", status: int = 422) -> Res
 
 
 def _targets(group: Group, entry: Entry) -> list[Target]:
-    agreed = at_the_desk.price_agreed(reading(), entry)
+    agreed = asking.price_agreed(reading(), entry)
     targets = []
     for other, first in rosters.others_to_come(reading(), group):
-        cents = at_the_desk.price_today(reading(), other).total_cents - agreed.total_cents
+        cents = asking.price_today(reading(), other).total_cents - agreed.total_cents
         places = _("full") if other.left == 0 else _("places left: %(count)s", count=other.left)
         about = [
             _("from %(day)s", day=weekday(local_day(first, other.zone))),

@@ -18,10 +18,11 @@ from portal.parts import parts
 from portal.patients.facts import person_on_file
 from portal.patients.finding import People, number_of, people_found
 from portal.permissions import May
-from portal.programs import at_the_desk, desk, refusals, rosters
+from portal.programs import refusals
+from portal.programs.desk import asking, registering, rosters
+from portal.programs.desk.rosters import Group, Question
 from portal.programs.pricing import Price
 from portal.programs.registering import Details, confirm_unpaid
-from portal.programs.rosters import Group, Question
 from portal.programs.states import Place
 from portal.programs.tables import CONSENT, Registration
 from portal.web import typed
@@ -93,7 +94,7 @@ def register_them(public_id: str) -> ResponseReturnValue:
         return _page(group, form, focus="found" if form.patient_q else "patient_q", searched=True)
     if form.patient is None or person_on_file(reading(), form.patient) is None:
         return _page(group, form, [("patient_q", _("Find and choose a patient"))])
-    held = at_the_desk.held_for(reading(), group, form.patient)
+    held = asking.held_for(reading(), group, form.patient)
     if held and held.code and not form.code and request.form.get("seen_code") != held.code:
         return _page(group, form, [("code", _("They hold a place with this code. Look it over, then press again."))])
     done_reading()
@@ -107,7 +108,7 @@ def _registered(group: Group, form: Typed, asked: list[Question], unpaid: bool) 
     assert form.patient is not None
     shown = form.shown if not form.code else None
     details = Details(form.patient, form.answered(asked), form.code, shown)
-    made = desk.take_place(parts(), group.public_id, form.request_id, details, who().id, unpaid=unpaid)
+    made = registering.take_place(parts(), group.public_id, form.request_id, details, who().id, unpaid=unpaid)
     if made.state != Place.CONFIRMED:
         return _to_pay(group, made)
     entry = entry_or_404(group, made.public_id)
@@ -137,7 +138,7 @@ def _still_to_pay(balance_cents: int, currency: str) -> str:
 
 def _waits(group: Group, form: Typed) -> ResponseReturnValue:
     assert form.patient is not None
-    there = desk.put_in_line(parts(), group.public_id, form.request_id, form.patient, who().id)
+    there = registering.put_in_line(parts(), group.public_id, form.request_id, form.patient, who().id)
     entry = entry_or_404(group, there)
     if entry.is_held:
         told = _("A place is held for %(person)s until %(until)s", person=entry.name, until=entry.until)
@@ -198,9 +199,9 @@ def _page(
     chosen = [_choice(person.id, person.name, person.birth_date, person.details.phone)] if person else []
     found = people_found(reading(), form.patient_q) if form.patient_q else People([])
     others = (_choice(one.id, one.name, one.birth_date, one.phone) for one in found.rows if one.id != form.patient)
-    held = at_the_desk.held_for(reading(), group, person.id) if person else None
-    price = held.price if held else at_the_desk.price_today(reading(), group)
-    is_over = at_the_desk.is_over(reading(), group)
+    held = asking.held_for(reading(), group, person.id) if person else None
+    price = held.price if held else asking.price_today(reading(), group)
+    is_over = asking.is_over(reading(), group)
     page = render_template(
         "office/programs/register.html",
         group=group,

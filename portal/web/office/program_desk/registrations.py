@@ -4,7 +4,7 @@ from flask import render_template
 from flask.typing import ResponseReturnValue
 
 from portal.permissions import May
-from portal.programs import rosters
+from portal.programs.desk import rosters
 from portal.web.access import staff_may
 from portal.web.office.program_desk.room import bp, group_or_404
 from portal.web.scope import reading

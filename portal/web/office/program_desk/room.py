@@ -3,9 +3,9 @@
 from flask import abort, redirect, url_for
 from flask.typing import ResponseReturnValue
 
-from portal.programs import rosters
+from portal.programs.desk import rosters
+from portal.programs.desk.rosters import Entry, Group
 from portal.programs.refusals import ProgramsClosed
-from portal.programs.rosters import Entry, Group
 from portal.web.office.programs import bp as bp
 from portal.web.scope import reading, settings
 

@@ -9,10 +9,10 @@ from portal.invoices.reading import plain_day
 from portal.invoices.reading.words import short_day
 from portal.parts import parts
 from portal.permissions import May
-from portal.programs import rosters
-from portal.programs.attending import mark
-from portal.programs.roster_files import as_csv, as_workbook
-from portal.programs.rosters import Group, Meeting
+from portal.programs.desk import rosters
+from portal.programs.desk.attending import mark
+from portal.programs.desk.roster_files import as_csv, as_workbook
+from portal.programs.desk.rosters import Group, Meeting
 from portal.web.access import staff_may, who
 from portal.web.office.program_desk.room import bp, group_or_404
 from portal.web.scope import done_reading, reading

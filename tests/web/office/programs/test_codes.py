@@ -10,8 +10,8 @@ from sqlalchemy import select, update
 from portal.audit import AuditEntry
 from portal.clock import now
 from portal.errors import Refusal
-from portal.programs.codes import CodeNotSaved, CodeWanted, add_code, as_wanted, change_code
 from portal.programs.pricing import code_for, discount_of
+from portal.programs.setup.codes import CodeNotSaved, CodeWanted, add_code, as_wanted, change_code
 from portal.programs.states import Place
 from portal.programs.tables import Program, PromoCode, Registration
 from tests.makers import make_location, make_program

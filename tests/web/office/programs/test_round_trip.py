@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.datastructures import MultiDict
 
-from portal.programs.sessions import Meeting, Wall
+from portal.programs.setup.sessions import Meeting, Wall
+from portal.programs.setup.wanted import Question, Wanted
 from portal.programs.tables import CHOICE, QUESTION_KINDS
-from portal.programs.wanted import Question, Wanted
 from portal.schedule.reading import Place
 from portal.web.office.program_form import Form, form_of, form_sent, read
 

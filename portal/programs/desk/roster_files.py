@@ -9,7 +9,7 @@ import xlsxwriter
 from flask_babel import gettext as _
 
 from portal.invoices.search.export import harmless
-from portal.programs.rosters import Entry, Meeting
+from portal.programs.desk.rosters import Entry, Meeting
 
 Cell = str | date | None
 Came = Mapping[tuple[int, int], bool]

@@ -12,8 +12,8 @@ from portal.invoices.reading import local_day
 from portal.invoices.reading.words import full_day, weekday
 from portal.payments.tables import Payment
 from portal.programs.cancelling import Rule, kept_and_back, rule_for
+from portal.programs.desk.rosters import ENTRIES, Entry, Group, entry_of
 from portal.programs.pricing import Price, price_now, price_of, priced, taxes_of
-from portal.programs.rosters import ENTRIES, Entry, Group, entry_of
 from portal.programs.seats import ends_registration, starts_at
 from portal.programs.states import ON_A_CLOCK, Place
 from portal.programs.tables import Program, ProgramSession, PromoCode, Registration

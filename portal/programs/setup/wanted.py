@@ -12,7 +12,7 @@ from portal.clinic import Location, Practitioner, Tax
 from portal.money import format_money
 from portal.programs.refusals import ProgramNotFound
 from portal.programs.seats import confirmed_count
-from portal.programs.sessions import Meeting, Wall, in_order, meeting_of, moved, wall_of
+from portal.programs.setup.sessions import Meeting, Wall, in_order, meeting_of, moved, wall_of
 from portal.programs.tables import Program, ProgramQuestion, ProgramSession, ProgramTax
 from portal.schedule.times import clock, week_of
 

@@ -25,7 +25,8 @@ from portal.money import format_money, is_chargeable, smallest_charge
 from portal.programs.pricing import priced
 from portal.programs.refusals import ProgramNotFound
 from portal.programs.seats import confirmed_count, ends_registration, locked_program, offer_next, tell_everybody
-from portal.programs.sessions import Meeting, Wall, in_order, meeting_of, overlap, wall_of
+from portal.programs.setup.sessions import Meeting, Wall, in_order, meeting_of, overlap, wall_of
+from portal.programs.setup.wanted import Question, Wanted, in_words, wanted_of
 from portal.programs.tables import (
     CHOICE,
     Attendance,
@@ -35,7 +36,6 @@ from portal.programs.tables import (
     ProgramTax,
     Registration,
 )
-from portal.programs.wanted import Question, Wanted, in_words, wanted_of
 from portal.schedule.times import TimeDoesNotExist
 
 Wrong = dict[str, LazyString | str]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, and_, func, or_, select
 
 from portal.clinic import Location, Practitioner
-from portal.programs.rosters import Meeting
+from portal.programs.desk.rosters import Meeting
 from portal.programs.states import Place
 from portal.programs.tables import Program, ProgramSession, Registration
 from portal.schedule.times import edge_at
