@@ -27,6 +27,7 @@ def empty(config: Config, tmp_path: Path) -> Iterator[Site]:
         password=PASSWORD,
     )  # fmt: skip
     clinic = Site(app, config, cast(Cast, None), tmp_path / "mails")
+    clinic.setting("module_programs", "yes")  # whose pages are nowhere while it is off
     yield clinic
     clinic.close()
 
