@@ -184,6 +184,7 @@ def number(story: Story) -> str:
     return full_of_long_words(story)
 
 
+@pytest.mark.of_database("sqlite")  # how pages look does not depend on where their data is
 def test_nothing_of_the_portal_needs_scrolling_sideways(
     story: Story, number: str, someone: Someone, new_page: Pages
 ) -> None:
@@ -201,6 +202,7 @@ def test_nothing_of_the_portal_needs_scrolling_sideways(
     assert kinds_of_pages(story, office=False) <= {*stranger.seen, *maya.seen}
 
 
+@pytest.mark.of_database("sqlite")  # how pages look does not depend on where their data is
 def test_nothing_of_the_office_needs_scrolling_sideways(
     story: Story, number: str, someone: Someone, new_page: Pages
 ) -> None:

@@ -107,6 +107,7 @@ def names(story: Story) -> dict[str, object]:
     }
 
 
+@pytest.mark.of_database("sqlite")  # where the focus is does not depend on where the data is
 @pytest.mark.parametrize("room", ROOMS)
 def test_the_focus_stays_with_the_work(
     story: Story, names: dict[str, object], someone: Someone, new_page: Pages, room: str

@@ -32,6 +32,7 @@ def check(person: Person, path: str) -> None:
 
 
 @pytest.mark.promise("P1", "P2", "P4", "P8")
+@pytest.mark.of_database("sqlite")  # how pages look does not depend on where their data is
 @pytest.mark.parametrize("look", LOOKS)
 def test_every_page_of_the_portal_in_every_look(
     story: Story, someone: Someone, new_page: Pages, look: dict[str, object]
@@ -62,6 +63,7 @@ def test_every_page_of_the_portal_in_every_look(
 
 
 @pytest.mark.promise("P1")
+@pytest.mark.of_database("sqlite")  # how pages look does not depend on where their data is
 @pytest.mark.parametrize("look", LOOKS)
 def test_every_page_before_signing_in_in_every_look(
     story: Story, someone: Someone, new_page: Pages, look: dict[str, object]

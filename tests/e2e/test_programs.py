@@ -94,6 +94,7 @@ def test_signing_in_leads_back_to_the_program(back_in_motion: Program, someone: 
     expect(page.get_by_role("link", name="Programs", exact=True)).to_have_attribute("aria-current", "page")
 
 
+@pytest.mark.of_database("sqlite")  # how pages look does not depend on where their data is
 @pytest.mark.parametrize("look", LOOKS)
 def test_every_state_of_a_program_in_every_look(
     story: Story, back_in_motion: Program, someone: Someone, look: dict[str, object]

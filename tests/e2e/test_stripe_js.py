@@ -8,7 +8,8 @@ from playwright.sync_api import Route, expect
 from tests.e2e.conftest import ASKS_FOR_3D_SECURE, VISA, Person, Story
 from tests.support.browser import Pages
 
-pytestmark = pytest.mark.browser
+# What the page's script does with Stripe's does not depend on where the data is.
+pytestmark = [pytest.mark.browser, pytest.mark.of_database("sqlite")]
 
 STRIPE_JS = "**/stripe.js"
 
