@@ -1,6 +1,9 @@
 """What a person is told about a place in a program. Where money is near, the sentence says first that none moved."""
 
+from collections.abc import Mapping
+
 from flask_babel import lazy_gettext as _l
+from flask_babel.speaklater import LazyString
 
 from portal.errors import Refusal
 
@@ -153,6 +156,21 @@ class BadCode(Refusal):
     status = 422
     title = _l("That code can't be used here")
     message = _l("Check how it is spelled, or go on without it. It may have ended, or be for another program.")
+
+
+class NotSaved(Refusal):
+    """What the office typed can't be kept like that. `wrong` has a sentence for each field, by its name."""
+
+    status = 422
+    title = _l("Not saved yet")
+
+    def __init__(self, wrong: Mapping[str, LazyString | str]) -> None:
+        super().__init__()
+        self.wrong = {name: str(sentence) for name, sentence in wrong.items()}
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.wrong.values())
 
 
 class PriceChanged(Refusal):

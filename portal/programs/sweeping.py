@@ -63,6 +63,6 @@ def _offer_free(parts: Parts, most: int) -> int:
         try:
             with parts.database.transaction() as session:
                 done += offer_next(session, locked_program(session, program_id))
-        except Exception:  # as above
+        except Exception:  # one program that fails must not keep the others
             log.exception("the places of program id %s could not be offered", program_id)
     return done

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from portal.clock import shifted
 from portal.errors import Refusal
@@ -255,8 +256,8 @@ def test_a_late_fee_of_a_cancelled_place_is_kept(stage: ProgramStage) -> None:
 def test_nobody_who_pays_is_stopped_by_a_mail(stage: ProgramStage, monkeypatch: pytest.MonkeyPatch) -> None:
     registration = stage.register(stage.maya)
 
-    def broken(session: object, _registration: object) -> str:
-        session.execute(select(Registration.id).where(Registration.public_id.op("~~~~")("x")))  # type: ignore[attr-defined]
+    def broken(session: Session, _registration: object) -> str:
+        session.execute(select(Registration.id).where(Registration.public_id.op("~~~~")("x")))
         raise AssertionError("it does not come to this")
 
     monkeypatch.setattr(seats, "address_of", broken)

@@ -40,7 +40,7 @@ class Route(Rule):
     """
 
     _compiled: dict[Any, Any] = {}  # noqa: RUF012  one for all rules is what it is for
-    _read: dict[Any, tuple[list[Any], list[Any], list[Any]]] = {}  # noqa: RUF012  as above
+    _read: dict[Any, tuple[list[Any], list[Any], list[Any]]] = {}  # noqa: RUF012  one for all rules, too
 
     def _parse_rule(self, rule: str) -> Iterable[Any]:
         assert self.map is not None

@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from portal.db import Database
 from portal.errors import Refusal
 from portal.invoices.reading.words import Tag
 from portal.money import format_money
+from portal.programs.refusals import NotSaved
 from portal.programs.tables import Program, ProgramSession, PromoCode
 
 SHORTEST, LONGEST = 3, 30
@@ -59,19 +59,8 @@ class CodeNotFound(Refusal):
     message = _l("All codes are in the list of promo codes.")
 
 
-class CodeNotSaved(Refusal):
+class CodeNotSaved(NotSaved):
     """The code can't be kept like that. `wrong` has a sentence for each field, by its name in `CodeWanted`."""
-
-    status = 422
-    title = _l("Not saved yet")
-
-    def __init__(self, wrong: Mapping[str, LazyString | str]) -> None:
-        super().__init__()
-        self.wrong = {name: str(sentence) for name, sentence in wrong.items()}
-
-    @property
-    def text(self) -> str:
-        return " ".join(self.wrong.values())
 
 
 class CodeChanged(Refusal):

@@ -5,7 +5,7 @@ place is taken away; and a place that a larger group makes free is offered to wh
 """
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -23,7 +23,7 @@ from portal.errors import Refusal
 from portal.invoices.books import TaxRate
 from portal.money import format_money, is_chargeable, smallest_charge
 from portal.programs.pricing import priced
-from portal.programs.refusals import ProgramNotFound
+from portal.programs.refusals import NotSaved, ProgramNotFound
 from portal.programs.seats import confirmed_count, ends_registration, locked_program, offer_next, tell_everybody
 from portal.programs.setup.sessions import Meeting, Wall, in_order, meeting_of, overlap, wall_of
 from portal.programs.setup.wanted import Question, Wanted, in_words, wanted_of
@@ -54,20 +54,9 @@ class Kept:
     is_closed: bool = False
 
 
-class ProgramNotSaved(Refusal):
+class ProgramNotSaved(NotSaved):
     """The program can't be kept like that. `wrong` has a sentence for each field, by its name in `Wanted`; a session
     is "session-0", and so is a question."""
-
-    status = 422
-    title = _l("Not saved yet")
-
-    def __init__(self, wrong: Mapping[str, LazyString | str]) -> None:
-        super().__init__()
-        self.wrong = {name: str(sentence) for name, sentence in wrong.items()}
-
-    @property
-    def text(self) -> str:
-        return " ".join(self.wrong.values())
 
 
 class ProgramChanged(Refusal):
