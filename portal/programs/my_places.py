@@ -26,11 +26,9 @@ from portal.programs.registering import hash_of
 from portal.programs.states import LIVE, ON_A_CLOCK, Place, Why
 from portal.programs.tables import (
     Program,
-    ProgramQuestion,
     ProgramSession,
     PromoCode,
     Registration,
-    RegistrationAnswer,
 )
 
 MOST_LISTED = 100
@@ -276,48 +274,6 @@ def _meetings(connection: Connection, programs: Iterable[int]) -> dict[int, tupl
 
 
 # --- what its form needs --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Question:
-    """Something that is asked, and what was answered so far."""
-
-    id: int
-    kind: str
-    text: str
-    choices: tuple[str, ...]
-    required: bool
-    answer: str | None
-
-    @property
-    def options(self) -> list[tuple[str, str]]:
-        """What a list offers to choose from: each value, and its words."""
-        return [(each, each) for each in self.choices]
-
-
-def questions_of(connection: Connection, place: MyPlace) -> list[Question]:
-    """The program's questions in their order, with the answers that this registration has."""
-    rows = connection.execute(
-        select(
-            ProgramQuestion.id,
-            ProgramQuestion.kind,
-            ProgramQuestion.text,
-            ProgramQuestion.choices,
-            ProgramQuestion.required,
-            RegistrationAnswer.answer,
-        )
-        .outerjoin(
-            RegistrationAnswer,
-            (RegistrationAnswer.question_id == ProgramQuestion.id) & (RegistrationAnswer.registration_id == place.id),
-        )
-        .where(ProgramQuestion.program_id == place.program_id, ProgramQuestion.active)
-        .order_by(ProgramQuestion.position, ProgramQuestion.id)
-    )
-    return [Question(row.id, row.kind, row.text, _lines(row.choices), bool(row.required), row.answer) for row in rows]
-
-
-def _lines(text: str) -> tuple[str, ...]:
-    return tuple(line.strip() for line in text.splitlines() if line.strip())
 
 
 def without_place(connection: Connection, place: MyPlace, patients: Sequence[int]) -> int | None:

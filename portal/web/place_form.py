@@ -8,11 +8,11 @@ from flask_babel import lazy_gettext as _l
 from werkzeug.datastructures import MultiDict
 
 from portal.invoices.reading import Payer
-from portal.programs.my_places import MyPlace, Question
+from portal.programs.my_places import MyPlace
+from portal.programs.questions import LONGEST_ANSWER, Question
 from portal.programs.tables import CHOICE, CONSENT
 from portal.web.typed import number, words
 
-LONGEST_ANSWER = 2000
 YES, NO = _l("Yes"), _l("No")
 
 

@@ -19,12 +19,12 @@ from portal.programs.my_places import (
     MyPlace,
     place_for,
     price_of_place,
-    questions_of,
     receipts_of,
     without_place,
 )
 from portal.programs.online import check_can_be_paid_online, check_online, discount_for, hold_online, register_online
 from portal.programs.pricing import Price
+from portal.programs.questions import questions_of
 from portal.programs.refusals import BadCode, PlaceGone, PriceChanged, RegisterAtTheDesk, RegisteredAlready
 from portal.programs.registering import Details, Holder, claim
 from portal.programs.states import Place
@@ -128,7 +128,7 @@ def one(public_id: str) -> ResponseReturnValue:
     check_programs()
     if someone is None:
         return show("held", place, sign_up=settings().yes("portal_allow_sign_up"))
-    questions = questions_of(reading(), place)
+    questions = questions_of(reading(), place.program_id, place.id)
     form = as_kept(place, questions, payer())
     if payer().payees and place.patient_id is None:
         form.patient_id = without_place(reading(), place, payer().patients) or form.patient_id
@@ -174,7 +174,7 @@ def _form_page(
         place,
         status,
         form=form,
-        questions=questions_of(reading(), place),
+        questions=questions_of(reading(), place.program_id, place.id),
         people=people_of(payer(), place),
         price=_price_words(place, price),
         told=told,
@@ -226,7 +226,7 @@ def save(public_id: str) -> ResponseReturnValue:
     """Keep the details and go on to pay; what costs nothing is confirmed at once."""
     check_programs()
     place = place_here(public_id)
-    questions = questions_of(reading(), place)
+    questions = questions_of(reading(), place.program_id, place.id)
     typed = as_typed(request.form, place, questions, payer())
     if not place.is_kept or place.is_checked:
         return redirect(url_for(".one", public_id=public_id), 303)

@@ -405,32 +405,3 @@ def _answers(connection: Connection, of: Group) -> dict[int, list[tuple[str, str
         if answer:
             found.setdefault(registration_id, []).append((question, answer))
     return found
-
-
-class Question(NamedTuple):
-    """Something that whoever registers is asked."""
-
-    id: int
-    kind: str
-    text: str
-    choices: list[str]
-    required: bool
-
-
-def questions(connection: Connection, of: Group) -> list[Question]:
-    """What is asked now, in order."""
-    rows = connection.execute(
-        select(
-            ProgramQuestion.id,
-            ProgramQuestion.kind,
-            ProgramQuestion.text,
-            ProgramQuestion.choices,
-            ProgramQuestion.required,
-        )
-        .where(ProgramQuestion.program_id == of.id, ProgramQuestion.active)
-        .order_by(ProgramQuestion.position, ProgramQuestion.id)
-    )
-    return [
-        Question(row.id, row.kind, row.text, [line for line in row.choices.splitlines() if line], row.required)
-        for row in rows
-    ]

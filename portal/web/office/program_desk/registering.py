@@ -19,9 +19,10 @@ from portal.patients.facts import person_on_file
 from portal.patients.finding import People, number_of, people_found
 from portal.permissions import May
 from portal.programs import refusals
-from portal.programs.desk import asking, registering, rosters
-from portal.programs.desk.rosters import Group, Question
+from portal.programs.desk import asking, registering
+from portal.programs.desk.rosters import Group
 from portal.programs.pricing import Price
+from portal.programs.questions import LONGEST_ANSWER, Question, questions_of
 from portal.programs.registering import Details, confirm_unpaid
 from portal.programs.states import Place
 from portal.programs.tables import CONSENT, Registration
@@ -31,7 +32,6 @@ from portal.web.office.program_desk.room import bp, entry_or_404, group_or_404, 
 from portal.web.scope import done_reading, reading
 
 Errors = list[tuple[str, str]]
-LONGEST_ANSWER = 1000
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Typed:
 def register(public_id: str) -> ResponseReturnValue:
     """The form; a patient that the address names is chosen already."""
     group = group_or_404(public_id)
-    return _page(group, Typed.of(request.args, rosters.questions(reading(), group)), focus="patient_q")
+    return _page(group, Typed.of(request.args, questions_of(reading(), group.id)), focus="patient_q")
 
 
 @bp.post("/<public_id>/registrations/new")
@@ -84,7 +84,7 @@ def register(public_id: str) -> ResponseReturnValue:
 def register_them(public_id: str) -> ResponseReturnValue:
     """Find a patient, or register the one that is chosen."""
     group = group_or_404(public_id)
-    asked = rosters.questions(reading(), group)
+    asked = questions_of(reading(), group.id)
     form, pressed = Typed.of(request.form, asked), request.form.get("do", "")
     if pressed == "new":
         back = url_for("office_programs.register", public_id=public_id)
@@ -210,7 +210,7 @@ def _page(
         people=[*chosen, *others],
         found=found,
         searched=searched and bool(form.patient_q),
-        questions=rosters.questions(reading(), group),
+        questions=questions_of(reading(), group.id),
         price=price,
         sums=_sums(price, group.currency),
         total=money(price.total_cents, group.currency),
