@@ -13,7 +13,7 @@ from portal.programs.states import Place
 from portal.programs.tables import Program
 from tests.makers import make_patient, make_user
 from tests.web.conftest import Visitor, words
-from tests.web.office.programs.test_desk import cancel
+from tests.web.office.programs.at_desk.desk import cancel
 from tests.web.programs.conftest import JSON, Studio
 from tests.web.programs.test_details import code
 
